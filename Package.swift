@@ -1,0 +1,59 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+/// NNStore and NNInterop read hostile files: every use of an unsafe construct must be marked as such.
+let strict: [SwiftSetting] = [.strictMemorySafety()]
+
+let package = Package(
+    name: "nnstore",
+    platforms: [.macOS(.v26)],
+    products: [
+        .library(name: "NNStore", targets: ["NNStore"]),
+        .library(name: "NNInterop", targets: ["NNInterop"]),
+        .executable(name: "ckpt-tool", targets: ["ckpt-tool"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/apple/swift-collections", from: "1.6.0"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // The system's libraries, as modules.
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+        .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
+        .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
+        // The few system calls that Swift's Glibc does not show.
+        .target(name: "CSystem"),
+
+        // The container: bytes, dtypes, storages, state trees. Knows nothing of autograd, modules or other formats.
+        .target(
+            name: "NNStore",
+            dependencies: [
+                "CZstd", "CSQLite", "CXXHash", "CSystem",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+                .product(name: "SystemPackage", package: "swift-system"),
+            ],
+            swiftSettings: strict),
+        // Other formats, to and from state trees.
+        .target(
+            name: "NNInterop",
+            dependencies: [
+                "NNStore",
+                .product(name: "Crypto", package: "swift-crypto"),
+            ],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "ckpt-tool",
+            dependencies: [
+                "NNStore", "NNInterop",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
+
+        .testTarget(name: "NNStoreTests", dependencies: ["NNStore"]),
+        .testTarget(name: "NNInteropTests", dependencies: ["NNInterop"], resources: [.copy("Fixtures")]),
+        .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
+    ],
+    swiftLanguageModes: [.v6]
+)

@@ -1,0 +1,34 @@
+#define _GNU_SOURCE
+#include "CSystem.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int nnstore_rename_noreplace(const char *from, const char *to) {
+#if defined(__linux__)
+    return renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+#elif defined(__APPLE__)
+    return renamex_np(from, to, RENAME_EXCL);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+int nnstore_lock_exclusive(int descriptor) {
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
+    return fcntl(descriptor, F_OFD_SETLK, &lock);
+}
+
+int nnstore_advise_huge_pages(void *start, size_t length) {
+#if defined(MADV_HUGEPAGE)
+    return madvise(start, length, MADV_HUGEPAGE);
+#else
+    (void)start;
+    (void)length;
+    return 0;
+#endif
+}

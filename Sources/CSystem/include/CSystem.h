@@ -1,0 +1,20 @@
+#ifndef NNSTORE_CSYSTEM_H
+#define NNSTORE_CSYSTEM_H
+
+#include <stddef.h>
+#include <sys/types.h>
+
+// What Swift's Glibc does not show. Each function returns what the call returns and leaves errno as it does.
+
+/// Renames `from` to `to` and fails with EEXIST if `to` exists, in one step (renameat2, RENAME_NOREPLACE).
+/// Fails with EINVAL or ENOSYS where the file system or kernel has no such call.
+int nnstore_rename_noreplace(const char *from, const char *to);
+
+/// Takes an exclusive lock on the whole file without waiting (open-file-description lock: it belongs to the open
+/// file, not to the process). Fails with EAGAIN or EACCES if another open file holds one.
+int nnstore_lock_exclusive(int descriptor);
+
+/// Advises the kernel to back the range with huge pages. Advice: a failure may be ignored.
+int nnstore_advise_huge_pages(void *start, size_t length);
+
+#endif
