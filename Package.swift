@@ -25,13 +25,13 @@ let package = Package(
         .systemLibrary(name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
         .systemLibrary(name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
         // The few system calls that Swift's Glibc does not show.
-        .target(name: "CSystem"),
+        .target(name: "CSystemCalls"),
 
         // The container: bytes, dtypes, storages, state trees. Knows nothing of autograd, modules or other formats.
         .target(
             name: "NNStore",
             dependencies: [
-                "CZstd", "CSQLite", "CXXHash", "CSystem",
+                "CZstd", "CSQLite", "CXXHash", "CSystemCalls",
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

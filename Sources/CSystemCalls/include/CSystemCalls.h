@@ -17,4 +17,7 @@ int nnstore_lock_exclusive(int descriptor);
 /// Advises the kernel to back the range with huge pages. Advice: a failure may be ignored.
 int nnstore_advise_huge_pages(void *start, size_t length);
 
+/// The number of processors that this process may run on, at least 1.
+int nnstore_processor_count(void);
+
 #endif

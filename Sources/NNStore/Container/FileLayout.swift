@@ -1,0 +1,240 @@
+/// The fixed parts of a container and their places (spec section 2).
+enum FileLayout {
+    /// Header, tail and index pages have this size, and the index begins at a multiple of it.
+    static let block = 4096
+    /// The logical bytes of a chunk.
+    static let chunkSize = 1 << 20
+    /// A stored chunk begins at a multiple of this.
+    static let storedAlignment = 64
+    /// The bytes of a page that SQLite uses; its checksum follows them.
+    static let pageContent = 4088
+    /// The size of the mark that ends the file.
+    static let endMarkSize = 25
+    /// The most bytes that a chunk may take: coding and format overhead never make it longer than its logical bytes.
+    static let maximumEncodedSize = chunkSize
+
+    /// The version that this library writes.
+    static let version = FormatVersion(1, 0)
+    /// The major versions that this library reads.
+    static let knownMajorVersions = 1...1
+
+    static let headerMagic = Array("\u{89}NNStore\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })
+    static let tailMagic = Array("\u{89}NNStail\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })
+    static let endMarkText = Array("Start-Of-SQLite3-".utf8)
+
+    /// Where the first byte of a stored chunk of a storage of `storageSize` bytes goes if `position` is free.
+    static func storedOffset(from position: Int, storageSize: Int) -> Int {
+        let alignment = storedAlignment(storageSize: storageSize)
+        return (position + alignment - 1) / alignment * alignment
+    }
+
+    /// A stored chunk's offset is a multiple of this.
+    static func storedAlignment(storageSize: Int) -> Int {
+        storageSize >= chunkSize ? block : storedAlignment
+    }
+
+    /// The number of chunks of a storage.
+    static func chunkCount(storageSize: Int) -> Int {
+        storageSize == 0 ? 0 : (storageSize - 1) / chunkSize + 1
+    }
+
+    /// The logical bytes of a chunk.
+    static func chunkRange(_ sequence: Int, storageSize: Int) -> Range<Int> {
+        sequence * chunkSize..<min(storageSize, (sequence + 1) * chunkSize)
+    }
+}
+
+/// The first block of a container.
+struct Header {
+    let majorVersion: Int
+
+    /// The block's bytes.
+    var bytes: [UInt8] {
+        var bytes = FileLayout.headerMagic
+        bytes.append(littleEndian: UInt32(majorVersion))
+        bytes += [UInt8](repeating: 0, count: FileLayout.pageContent - bytes.count)
+        bytes.withRawSpan { Checksum64(of: $0) }.append(to: &bytes)
+        return bytes
+    }
+
+    /// Reads a header.
+    ///
+    /// - Throws: ``StoreError/notAContainer(file:found:)`` without the magic, ``StoreError/damaged(file:problem:)`` for
+    ///   anything else that is wrong. The version is not judged.
+    init(_ bytes: [UInt8], file: String) throws(StoreError) {
+        guard bytes.starts(with: FileLayout.headerMagic) else {
+            throw .notAContainer(file: file, found: Header.describe(bytes))
+        }
+        guard bytes.count == FileLayout.block else {
+            throw .incomplete(file: file, reason: "it ends inside the header, after \(bytes.count) bytes")
+        }
+        self = try bytes.withRawSpan { (span: RawSpan) throws(StoreError) in
+            let found = Checksum64(of: span.extracting(0..<FileLayout.pageContent))
+            let expected = Checksum64(in: span, at: FileLayout.pageContent)
+            guard found == expected else {
+                throw .damaged(
+                    file: file,
+                    problem: Problem(
+                        .header, "the header's checksum is \(found), it says \(expected)", offset: 0))
+            }
+            guard span.extracting(16..<FileLayout.pageContent).firstNonZero == nil else {
+                throw .damaged(file: file, problem: Problem(.header, "the header has bytes that should be zero", offset: 16))
+            }
+            return Header(majorVersion: Int(span.littleEndian(at: 12, as: UInt32.self)))
+        }
+    }
+
+    init(majorVersion: Int) { self.majorVersion = majorVersion }
+
+    /// What a file that is no container looks like, for the message.
+    private static func describe(_ bytes: [UInt8]) -> String {
+        if bytes.isEmpty { return "the file is empty" }
+        let known: [(signature: [UInt8], name: String)] = [
+            ([0x50, 0x4b, 0x03, 0x04], "a zip archive (PyTorch or NumPy, perhaps)"),
+            ([0x80], "a Python pickle (an old PyTorch file, perhaps)"),
+            (Array("GGUF".utf8), "a GGUF file"), (Array("SQLite format 3".utf8), "a SQLite database"),
+            ([0x93] + Array("NUMPY".utf8), "a NumPy array"), ([0x28, 0xb5, 0x2f, 0xfd], "a zstd file"),
+            ([0x1f, 0x8b], "a gzip file"),
+        ]
+        if let match = known.first(where: { bytes.starts(with: $0.signature) }) { return "it looks like \(match.name)" }
+        if bytes.count > 9, bytes[2..<8].allSatisfy({ $0 == 0 }) || bytes[3..<8].allSatisfy({ $0 == 0 }),
+            bytes[8] == UInt8(ascii: "{")
+        {
+            return "it looks like a safetensors file"
+        }
+        if bytes.prefix(512).allSatisfy({ $0 >= 32 && $0 < 127 || $0 == 9 || $0 == 10 || $0 == 13 }) {
+            return "it looks like a text file"
+        }
+        return "its first bytes are " + bytes.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
+    }
+}
+
+/// The block before the index: where everything is, and what pins it.
+struct Tail: Sendable, Hashable {
+    var version: FormatVersion
+    var requiredFeatures: UInt64 = 0
+    var optionalFeatures: UInt64 = 0
+    var chunkAreaEnd: Int
+    var indexOffset: Int
+    var indexSize: Int
+    var indexDigest: Digest
+    var contentID: Digest
+    /// The digest of all bytes before it: the file id. Computed when the block is made.
+    private(set) var fileID = Digest(high: 0, low: 0)
+
+    private static let digestOffset = 4080
+
+    /// Features that this library knows.
+    static let knownRequiredFeatures: UInt64 = 0
+    static let knownOptionalFeatures: UInt64 = 1
+    /// The optional feature that says that other files refer to this one.
+    static let referencedByOthers: UInt64 = 1
+
+    init(
+        version: FormatVersion, optionalFeatures: UInt64, chunkAreaEnd: Int, indexOffset: Int, indexSize: Int,
+        indexDigest: Digest, contentID: Digest
+    ) {
+        self.version = version
+        self.optionalFeatures = optionalFeatures
+        self.chunkAreaEnd = chunkAreaEnd
+        self.indexOffset = indexOffset
+        self.indexSize = indexSize
+        self.indexDigest = indexDigest
+        self.contentID = contentID
+        fileID = bytesBeforeDigest.withRawSpan { Digest(of: $0) }
+    }
+
+    private var bytesBeforeDigest: [UInt8] {
+        var bytes = FileLayout.tailMagic
+        bytes.append(littleEndian: UInt32(version.major))
+        bytes.append(littleEndian: UInt32(version.minor))
+        bytes.append(littleEndian: UInt32(0))
+        bytes.append(littleEndian: requiredFeatures)
+        bytes.append(littleEndian: optionalFeatures)
+        bytes.append(littleEndian: UInt64(chunkAreaEnd))
+        bytes.append(littleEndian: UInt64(indexOffset))
+        bytes.append(littleEndian: UInt64(indexSize))
+        bytes += indexDigest.bytes
+        bytes += contentID.bytes
+        bytes += [UInt8](repeating: 0, count: Tail.digestOffset - bytes.count)
+        return bytes
+    }
+
+    /// The block's bytes.
+    var bytes: [UInt8] { bytesBeforeDigest + fileID.bytes }
+
+    /// Reads the block that stands at `offset` of a file of `fileSize` bytes, and judges version and features.
+    ///
+    /// - Throws: ``StoreError``: damage before versions, versions before features.
+    init(_ bytes: [UInt8], at offset: Int, fileSize: Int, header: Header, file: String) throws(StoreError) {
+        self = try bytes.withRawSpan { (span: RawSpan) throws(StoreError) in
+            try Tail(span, at: offset, fileSize: fileSize, header: header, file: file)
+        }
+    }
+
+    private init(_ span: RawSpan, at offset: Int, fileSize: Int, header: Header, file: String) throws(StoreError) {
+        func damaged(_ message: String, at position: Int = 0) -> StoreError {
+            .damaged(file: file, problem: Problem(.tail, message, offset: offset + position))
+        }
+        guard span.extracting(0..<FileLayout.tailMagic.count).array == FileLayout.tailMagic else {
+            throw damaged("the block before the index is not a tail record")
+        }
+        fileID = Digest(in: span, at: Tail.digestOffset)
+        let found = Digest(of: span.extracting(0..<Tail.digestOffset))
+        guard found == fileID else { throw damaged("the tail's digest is \(found), it says \(fileID)") }
+
+        let major = span.littleEndian(at: 12, as: UInt32.self)
+        guard Int(major) == header.majorVersion else {
+            throw damaged("the tail has format \(major), the header \(header.majorVersion)", at: 12)
+        }
+        version = FormatVersion(Int(major), Int(span.littleEndian(at: 16, as: UInt32.self)))
+        guard FileLayout.knownMajorVersions.contains(version.major) else {
+            throw .unsupportedVersion(file: file, version: version, newestKnown: FileLayout.version)
+        }
+        requiredFeatures = span.littleEndian(at: 24)
+        optionalFeatures = span.littleEndian(at: 32)
+        let unknown = requiredFeatures & ~Tail.knownRequiredFeatures
+        guard unknown == 0 else {
+            throw .unsupportedFeature(file: file, feature: unknown.trailingZeroBitCount, version: version)
+        }
+        guard span.littleEndian(at: 20, as: UInt32.self) == 0, span.extracting(96..<Tail.digestOffset).firstNonZero == nil
+        else { throw damaged("the tail has bytes that should be zero", at: 20) }
+
+        guard let chunkAreaEnd = Int(exactly: span.littleEndian(at: 40, as: UInt64.self)),
+            let indexOffset = Int(exactly: span.littleEndian(at: 48, as: UInt64.self)),
+            let indexSize = Int(exactly: span.littleEndian(at: 56, as: UInt64.self)),
+            indexOffset == offset + FileLayout.block, indexSize > 0, indexSize % FileLayout.block == 0,
+            indexSize == fileSize - FileLayout.endMarkSize - indexOffset,
+            chunkAreaEnd >= FileLayout.block, chunkAreaEnd <= offset
+        else { throw damaged("the tail's offsets do not fit the file", at: 40) }
+        self.chunkAreaEnd = chunkAreaEnd
+        self.indexOffset = indexOffset
+        self.indexSize = indexSize
+        indexDigest = Digest(in: span, at: 64)
+        contentID = Digest(in: span, at: 80)
+    }
+
+    /// The mark that ends the file.
+    static func endMark(indexOffset: Int) -> [UInt8] {
+        var bytes = FileLayout.endMarkText
+        bytes.append(littleEndian: UInt64(indexOffset).bigEndian)
+        return bytes
+    }
+
+    /// The index's offset from the mark that ends a file of `fileSize` bytes.
+    ///
+    /// - Throws: ``StoreError/incomplete(file:reason:)`` if there is no mark, or it can't be right.
+    static func indexOffset(endMark bytes: ArraySlice<UInt8>, fileSize: Int, file: String) throws(StoreError) -> Int {
+        guard bytes.starts(with: FileLayout.endMarkText) else {
+            throw .incomplete(file: file, reason: "it does not end with the mark of a container's index")
+        }
+        let value = bytes.dropFirst(FileLayout.endMarkText.count).reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+        guard let offset = Int(exactly: value), offset % FileLayout.block == 0, offset >= 2 * FileLayout.block,
+            offset <= fileSize - FileLayout.block - FileLayout.endMarkSize
+        else {
+            throw .incomplete(
+                file: file, reason: "the mark at its end places the index at \(value), which does not fit \(fileSize) bytes")
+        }
+        return offset
+    }
+}

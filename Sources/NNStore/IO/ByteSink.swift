@@ -1,0 +1,150 @@
+import SystemPackage
+
+/// What to do with a destination that exists.
+public enum ExistingDestination: Sendable, Hashable {
+    /// Leave it alone and throw ``StoreError/destinationExists(path:)``.
+    case refuse
+    /// Replace it, in one step, by the finished file.
+    case replace
+}
+
+/// Something that bytes are written to from front to back: a file, a pipe, an object in a store.
+public protocol ByteSink {
+    /// What messages call it.
+    var name: String { get }
+
+    /// Appends bytes.
+    func append(_ bytes: RawSpan) throws(StoreError)
+
+    /// Makes what was appended the object's contents, on stable storage, as a whole. Called once, last.
+    func finish(_ existing: ExistingDestination) throws(StoreError)
+
+    /// Gives up: the destination stays as it was, and nothing is left behind. Does nothing after `finish`.
+    func abandon()
+}
+
+/// A file that appears at its destination as a whole or not at all (DESIGN: a container is immutable).
+///
+/// The bytes go to a temporary file in the destination's folder, which is synced and renamed over the destination;
+/// then the folder is synced. At every instant the destination is the old file or the new one.
+package final class FileSink: ByteSink {
+    /// The destination.
+    package let name: String
+    private let destination: String
+    private let temporary: TemporaryFile
+    private let permissions: UInt32?
+    private let isDurable: Bool
+    private var isFinished = false
+
+    /// Creates the temporary file, and removes those that killed saves left in the same folder.
+    ///
+    /// - Parameter isDurable: whether `finish` waits until the file is on stable storage.
+    /// - Throws: ``StoreError/destinationExists(path:)`` at once if the destination exists and `existing` refuses.
+    package init(path: String, existing: ExistingDestination, isDurable: Bool = true) throws(StoreError) {
+        let status = try SystemCall.status(path)
+        let isLink = SystemCall.isSymbolicLink(path)
+        if status?.kind == .folder {
+            throw .system(operation: "write", path: path, errno: Errno.isDirectory.rawValue)
+        }
+        if existing == .refuse, status != nil || isLink { throw .destinationExists(path: path) }
+        name = path
+        // A link to the file's real place stays a link, as it would if the file were written in place.
+        destination = isLink && status != nil ? try SystemCall.resolve(path) : path
+        permissions = status?.permissions
+        self.isDurable = isDurable
+        temporary = try TemporaryFile(for: destination)
+    }
+
+    deinit { abandon() }
+
+    /// The path of the unfinished file, for checking it before it is put in place.
+    package var temporaryPath: String { temporary.path }
+
+    package func append(_ bytes: RawSpan) throws(StoreError) {
+        do {
+            try SystemCall.writeAll(temporary.descriptor, bytes, path: temporary.path)
+        } catch .system(_, _, let errno) {
+            throw .system(operation: "write \(bytes.byteCount) bytes", path: name, errno: errno)
+        }
+    }
+
+    package func finish(_ existing: ExistingDestination) throws(StoreError) {
+        if let permissions { try? SystemCall.setPermissions(temporary.descriptor, permissions, path: name) }
+        if isDurable { try SystemCall.sync(temporary.descriptor, path: name) }
+        switch existing {
+        case .replace: try SystemCall.rename(temporary.path, to: destination)
+        case .refuse: try renameIfAbsent()
+        }
+        isFinished = true
+        if isDurable {
+            do {
+                try SystemCall.syncFolder(temporary.folder)
+            } catch .system(_, _, let errno) {
+                throw .replacedNotDurable(path: name, errno: errno)
+            }
+        }
+    }
+
+    package func abandon() {
+        if isFinished { return }
+        isFinished = true
+        temporary.remove()
+    }
+
+    private func renameIfAbsent() throws(StoreError) {
+        do {
+            try SystemCall.renameIfAbsent(temporary.path, to: destination)
+        } catch .system(_, _, Errno.fileExists.rawValue) {
+            throw .destinationExists(path: name)
+        } catch .system(_, _, Errno.invalidArgument.rawValue), .system(_, _, Errno.noFunction.rawValue) {
+            // NFS, FUSE and ZFS lack the call. A second name is refused just as safely; then the first one goes.
+            try linkIfAbsent()
+        }
+    }
+
+    private func linkIfAbsent() throws(StoreError) {
+        do {
+            try SystemCall.link(temporary.path, to: destination)
+        } catch {
+            // Over NFS the answer can be lost after the work was done; two names say that it was.
+            guard try SystemCall.status(temporary.descriptor, path: name).linkCount == 2 else {
+                if case .system(_, _, Errno.fileExists.rawValue) = error { throw .destinationExists(path: name) }
+                throw error
+            }
+        }
+        try SystemCall.unlink(temporary.path)
+    }
+}
+
+/// A pipe, a terminal or a device: bytes go out as they are appended, and there is nothing to put in place.
+package final class StreamSink: ByteSink {
+    package let name: String
+    private let descriptor: FileDescriptor
+    private let closes: Bool
+
+    /// Writes to an open descriptor, which stays open.
+    package init(_ descriptor: FileDescriptor, name: String) {
+        self.descriptor = descriptor
+        self.name = name
+        closes = false
+    }
+
+    /// Opens the pipe or device at `path`.
+    package init(path: String) throws(StoreError) {
+        name = path
+        descriptor = try SystemCall.openToWrite(path)
+        closes = true
+    }
+
+    deinit {
+        if closes { try? SystemCall.close(descriptor, path: name) }
+    }
+
+    package func append(_ bytes: RawSpan) throws(StoreError) {
+        try SystemCall.writeAll(descriptor, bytes, path: name)
+    }
+
+    package func finish(_ existing: ExistingDestination) throws(StoreError) {}
+
+    package func abandon() {}
+}

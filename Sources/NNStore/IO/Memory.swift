@@ -1,0 +1,125 @@
+import CSystemCalls
+import SystemPackage
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// A block of memory, allocated or mapped from a file, that frees itself.
+///
+/// This is where NNStore's pointers to tensor bytes begin and end. It is sound because the pointer never leaves the
+/// object except as a span inside a closure, for whose whole time the object is retained; spans check their bounds.
+///
+/// Sendable on the terms of all memory: several threads may read it, or write disjoint ranges of it, and nobody reads
+/// what another thread is writing. NNStore's own workers keep to that; for a user's bytes it is the user's duty.
+@safe package final class Memory: @unchecked Sendable {
+    private let bytes: UnsafeMutableRawBufferPointer
+    private let release: Release
+    /// Whether writing would fault: a read-only mapping.
+    package let isReadOnly: Bool
+
+    @safe private enum Release {
+        case nothing
+        case free
+        case unmap(UnsafeMutableRawPointer, Int)
+    }
+
+    private init(_ bytes: UnsafeMutableRawBufferPointer, _ release: Release, isReadOnly: Bool) {
+        unsafe self.bytes = unsafe bytes
+        self.release = release
+        self.isReadOnly = isReadOnly
+    }
+
+    deinit {
+        switch release {
+        case .nothing: break
+        case .free: unsafe free(bytes.baseAddress)
+        case .unmap(let start, let length): unsafe munmap(start, length)
+        }
+    }
+
+    /// The size in bytes.
+    package var byteCount: Int { unsafe bytes.count }
+
+    /// From this size on, memory is aligned to huge pages and the kernel is asked for them: first touch of fresh
+    /// memory is several times faster so.
+    private static let hugePage = 2 << 20
+
+    /// Fresh zeroed memory, aligned to 64 bytes at least.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` if there is not enough.
+    package static func allocate(_ byteCount: Int) throws(StoreError) -> Memory {
+        if byteCount == 0 { return unsafe Memory(UnsafeMutableRawBufferPointer(start: nil, count: 0), .nothing, isReadOnly: false) }
+        if byteCount >= hugePage { return try allocateHuge(byteCount) }
+        var pointer: UnsafeMutableRawPointer?
+        let status = unsafe posix_memalign(&pointer, 64, byteCount)
+        guard status == 0, let pointer = unsafe pointer else { throw outOfMemory(byteCount, status) }
+        unsafe memset(pointer, 0, byteCount)
+        return unsafe Memory(UnsafeMutableRawBufferPointer(start: pointer, count: byteCount), .free, isReadOnly: false)
+    }
+
+    private static func allocateHuge(_ byteCount: Int) throws(StoreError) -> Memory {
+        let (length, overflow) = byteCount.addingReportingOverflow(2 * hugePage)
+        guard !overflow else { throw outOfMemory(byteCount, ENOMEM) }
+        let start = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+        guard let start = unsafe start, unsafe start != MAP_FAILED else { throw outOfMemory(byteCount, errno) }
+        let aligned = unsafe start.alignedUp(toMultipleOf: hugePage)
+        _ = unsafe nnstore_advise_huge_pages(aligned, byteCount)
+        return unsafe Memory(
+            UnsafeMutableRawBufferPointer(start: aligned, count: byteCount), .unmap(start, length), isReadOnly: false)
+    }
+
+    /// Maps a range of a file, read-only.
+    ///
+    /// Reading the memory after another process cut the file kills this process with SIGBUS; that is the price of
+    /// reading without a copy, and why mapping is never done unless asked for.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` if the system refuses.
+    package static func map(
+        _ descriptor: FileDescriptor, range: Range<Int>, path: String
+    ) throws(StoreError) -> Memory {
+        if range.isEmpty { return try allocate(0) }
+        let page = sysconf(Int32(_SC_PAGESIZE))
+        let lead = range.lowerBound % page
+        let start = unsafe mmap(
+            nil, range.count + lead, PROT_READ, MAP_SHARED, descriptor.rawValue, range.lowerBound - lead)
+        guard let start = unsafe start, unsafe start != MAP_FAILED else {
+            throw .system(operation: "map \(range.count) bytes", path: path, errno: errno)
+        }
+        return unsafe Memory(
+            UnsafeMutableRawBufferPointer(start: start + lead, count: range.count), .unmap(start, range.count + lead),
+            isReadOnly: true)
+    }
+
+    private static func outOfMemory(_ byteCount: Int, _ errno: Int32) -> StoreError {
+        .system(operation: "allocate \(byteCount) bytes", path: "memory", errno: errno)
+    }
+
+    /// The bytes, to read.
+    package func withBytes<Result, Failure: Error>(
+        _ body: (RawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        defer { withExtendedLifetime(self) {} }
+        return try unsafe body(RawSpan(_unsafeBytes: UnsafeRawBufferPointer(bytes)))
+    }
+
+    /// The bytes of a range, to read.
+    package func withBytes<Result, Failure: Error>(
+        in range: Range<Int>, _ body: (RawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try withBytes { (all: RawSpan) throws(Failure) -> Result in try body(all.extracting(range)) }
+    }
+
+    /// The bytes of a range, to write. The caller sees to it that the memory is not read-only and that nobody else
+    /// uses the range meanwhile.
+    package func withMutableBytes<Result, Failure: Error>(
+        in range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        precondition(!isReadOnly && range.lowerBound >= 0 && range.upperBound <= byteCount)
+        defer { withExtendedLifetime(self) {} }
+        var span = unsafe MutableRawSpan(_unsafeBytes: UnsafeMutableRawBufferPointer(rebasing: bytes[range]))
+        return try body(&span)
+    }
+}

@@ -1,0 +1,243 @@
+import CSystemCalls
+import SystemPackage
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The system calls that NNStore makes, each retried when a signal interrupts it and each failure made a
+/// ``StoreError/system(operation:path:errno:)``. No other file of NNStore touches a path or a descriptor.
+package enum SystemCall {
+    /// The words for an error number.
+    package static func text(_ errno: Int32) -> String { Errno(rawValue: errno).description }
+
+    private static func perform<Result>(
+        _ operation: @autoclosure () -> String, _ path: String, _ body: () throws -> Result
+    ) throws(StoreError) -> Result {
+        do {
+            return try body()
+        } catch let errno as Errno {
+            throw .system(operation: operation(), path: path, errno: errno.rawValue)
+        } catch {
+            throw .system(operation: operation(), path: path, errno: EIO)
+        }
+    }
+
+    private static func retrying(
+        _ operation: @autoclosure () -> String, _ path: String, _ call: () -> Int32
+    ) throws(StoreError) {
+        while call() != 0 {
+            if errno == EINTR { continue }
+            throw .system(operation: operation(), path: path, errno: errno)
+        }
+    }
+
+    /// Opens a file to read. Does not wait for a writer if the path is a pipe.
+    package static func openToRead(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform("open", path) {
+            try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
+        }
+    }
+
+    /// Opens what is at the path (a pipe, a terminal, a device) to write, and waits for a reader if it is a pipe.
+    package static func openToWrite(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform("open", path) {
+            try FileDescriptor.open(FilePath(path), .writeOnly, options: .closeOnExec)
+        }
+    }
+
+    /// Opens a file for a lock, which needs write access; does not follow a link.
+    package static func openToLock(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform("open", path) {
+            try FileDescriptor.open(FilePath(path), .readWrite, options: [.closeOnExec, .nonBlocking, .noFollow])
+        }
+    }
+
+    /// The process id.
+    package static var processID: Int { Int(getpid()) }
+
+    /// Seconds since 1970.
+    package static var now: Int { time(nil) }
+
+    /// Creates a file to write, which must not exist.
+    package static func create(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform("create a file", path) {
+            try FileDescriptor.open(
+                FilePath(path), .readWrite, options: [.create, .exclusiveCreate, .closeOnExec],
+                permissions: FilePermissions(rawValue: 0o666))
+        }
+    }
+
+    /// Closes a descriptor. The error matters where a file system reports a failed write so late.
+    package static func close(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
+        try perform("close", path) { try descriptor.close() }
+    }
+
+    /// Reads up to `destination`'s size at `offset` and returns how much came; 0 at the file's end.
+    package static func read(
+        _ descriptor: FileDescriptor, at offset: Int, into destination: inout MutableRawSpan, path: String
+    ) throws(StoreError) -> Int {
+        do {
+            return try unsafe destination.withUnsafeMutableBytes { buffer in
+                try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset), into: buffer)
+            }
+        } catch let errno as Errno {
+            throw .system(operation: "read at offset \(offset)", path: path, errno: errno.rawValue)
+        } catch {
+            throw .system(operation: "read at offset \(offset)", path: path, errno: EIO)
+        }
+    }
+
+    /// Writes all of `bytes` at the descriptor's position.
+    package static func writeAll(_ descriptor: FileDescriptor, _ bytes: RawSpan, path: String) throws(StoreError) {
+        try perform("write \(bytes.byteCount) bytes", path) {
+            _ = try unsafe bytes.withUnsafeBytes { buffer in
+                try unsafe descriptor.writeAll(buffer)
+            }
+        }
+    }
+
+    /// Forces a file's bytes and size to stable storage.
+    package static func sync(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
+        try retrying("sync to disk", path) { fsync(descriptor.rawValue) }
+    }
+
+    /// Forces a folder's entries to stable storage.
+    package static func syncFolder(_ path: String) throws(StoreError) {
+        let descriptor = try perform("open", path) {
+            try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .directory])
+        }
+        defer { try? descriptor.close() }
+        do {
+            try sync(descriptor, path: path)
+        } catch .system(_, _, EINVAL) {
+            // Some file systems (9p, some FUSE) have no sync for folders; there is nothing more to be had there.
+        }
+    }
+
+    /// What a path or a descriptor is.
+    package struct Status: Sendable {
+        package enum Kind: Sendable { case file, folder, pipe, device, other }
+        package let kind: Kind
+        package let byteCount: Int
+        package let permissions: UInt32
+        package let linkCount: Int
+        package let device: UInt64
+        package let inode: UInt64
+        package let modified: Int
+
+        fileprivate init(_ status: stat) {
+            kind =
+                switch status.st_mode & S_IFMT {
+                case S_IFREG: .file
+                case S_IFDIR: .folder
+                case S_IFIFO, S_IFSOCK: .pipe
+                case S_IFCHR, S_IFBLK: .device
+                default: .other
+                }
+            byteCount = Int(status.st_size)
+            permissions = UInt32(status.st_mode & 0o7777)
+            linkCount = Int(status.st_nlink)
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+            #if canImport(Glibc)
+                modified = status.st_mtim.tv_sec
+            #else
+                modified = status.st_mtimespec.tv_sec
+            #endif
+        }
+    }
+
+    /// What an open descriptor is.
+    package static func status(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Status {
+        var status = stat()
+        try retrying("inspect", path) { unsafe fstat(descriptor.rawValue, &status) }
+        return Status(status)
+    }
+
+    /// What is at a path, symbolic links followed; `nil` if nothing is.
+    package static func status(_ path: String) throws(StoreError) -> Status? {
+        var status = stat()
+        do {
+            try retrying("inspect", path) { unsafe stat(path, &status) }
+        } catch .system(_, _, ENOENT) {
+            return nil
+        }
+        return Status(status)
+    }
+
+    /// Whether the path names a symbolic link.
+    package static func isSymbolicLink(_ path: String) -> Bool {
+        var status = stat()
+        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+    }
+
+    /// The path with every symbolic link followed.
+    package static func resolve(_ path: String) throws(StoreError) -> String {
+        guard let resolved = unsafe realpath(path, nil) else {
+            throw .system(operation: "follow the links of", path: path, errno: errno)
+        }
+        defer { unsafe free(resolved) }
+        return unsafe String(cString: resolved)
+    }
+
+    /// Sets the permission bits of an open file.
+    package static func setPermissions(
+        _ descriptor: FileDescriptor, _ permissions: UInt32, path: String
+    ) throws(StoreError) {
+        try retrying("set permissions", path) { fchmod(descriptor.rawValue, mode_t(permissions)) }
+    }
+
+    /// Replaces `to`, if it exists, by `from` in one step.
+    package static func rename(_ from: String, to: String) throws(StoreError) {
+        try retrying("rename the finished file to", to) { unsafe Glibc.rename(from, to) }
+    }
+
+    /// Renames `from` to `to` in one step and fails with EEXIST if `to` exists.
+    package static func renameIfAbsent(_ from: String, to: String) throws(StoreError) {
+        try retrying("rename the finished file to", to) { unsafe nnstore_rename_noreplace(from, to) }
+    }
+
+    /// Gives the file at `from` the second name `to`; fails with EEXIST if that exists.
+    package static func link(_ from: String, to: String) throws(StoreError) {
+        try retrying("link the finished file to", to) { unsafe Glibc.link(from, to) }
+    }
+
+    /// Removes a name.
+    package static func unlink(_ path: String) throws(StoreError) {
+        try retrying("remove", path) { unsafe Glibc.unlink(path) }
+    }
+
+    /// Takes an exclusive lock on an open file without waiting; false if another open file holds one.
+    package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Bool {
+        do {
+            try retrying("lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
+            return true
+        } catch .system(_, _, EAGAIN) {
+            return false
+        } catch .system(_, _, EACCES) {
+            return false
+        } catch .system(_, _, EINVAL), .system(_, _, ENOLCK), .system(_, _, EOPNOTSUPP), .system(_, _, ENOSYS) {
+            // No locks on this file system: the name's boot id and age have to do.
+            return true
+        }
+    }
+
+    /// The names in a folder.
+    package static func names(in folder: String) throws(StoreError) -> [String] {
+        guard let stream = unsafe opendir(folder) else {
+            throw .system(operation: "list", path: folder, errno: errno)
+        }
+        defer { unsafe closedir(stream) }
+        var names: [String] = []
+        while let entry = unsafe readdir(stream) {
+            let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
+                unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+            }
+            if name != "." && name != ".." { names.append(name) }
+        }
+        return names
+    }
+}

@@ -1,0 +1,127 @@
+import CSystemCalls
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// Asks a long call to stop. Calls look at it between chunks, so they stop within milliseconds.
+public final class Cancellation: Sendable {
+    private let flag = Atomic<Bool>(false)
+
+    /// A request that has not been made yet.
+    public init() {}
+
+    /// Makes the request. The call that it was given to throws ``StoreError/cancelled``.
+    public func cancel() { flag.store(true, ordering: .relaxed) }
+
+    /// Whether the request has been made.
+    public var isCancelled: Bool { flag.load(ordering: .relaxed) }
+
+    /// - Throws: ``StoreError/cancelled`` if the request has been made.
+    public func check() throws(StoreError) {
+        if isCancelled { throw .cancelled }
+    }
+}
+
+/// Plain threads, started for one call and gone when it returns.
+///
+/// No Swift tasks and no dispatch queues: their threads do not exist in a forked child, and NNStore sits in other
+/// people's processes. All signals are blocked in the workers, so that the host's handlers run on the host's threads.
+package enum Workers {
+    /// How many threads a call uses unless it is told otherwise: the processors that this process may run on.
+    package static var defaultCount: Int {
+        max(1, Int(nnstore_processor_count()))
+    }
+
+    /// Runs `body` for every index of `0..<count`, on up to `threads` threads, the calling one included.
+    ///
+    /// Indices are begun in order. After a failure no new ones are begun, and the error of the lowest index that
+    /// failed is thrown, so that the outcome does not depend on the scheduling where one bad thing alone is wrong.
+    package static func forEach(
+        _ count: Int, threads: Int, cancellation: Cancellation? = nil, _ body: @Sendable (Int) throws -> Void
+    ) throws {
+        struct Progress {
+            var next = 0
+            var failure: (index: Int, error: any Error)?
+        }
+        let progress = Mutex(Progress())
+        let work: @Sendable () -> Void = {
+            while true {
+                let index: Int? = progress.withLock { progress in
+                    guard progress.failure == nil, progress.next < count else { return nil }
+                    progress.next += 1
+                    return progress.next - 1
+                }
+                guard let index else { return }
+                do {
+                    try cancellation?.check()
+                    try body(index)
+                } catch {
+                    progress.withLock { progress in
+                        if progress.failure.map({ index < $0.index }) ?? true { progress.failure = (index, error) }
+                    }
+                }
+            }
+        }
+        let helpers = max(0, min(threads, count) - 1)
+        withHelpers(helpers, work, work)
+        if let failure = progress.withLock({ $0.failure }) { throw failure.error }
+    }
+
+    /// Makes items in parallel and consumes them in order: `produce` runs on worker threads, `consume` on the calling
+    /// thread, with at most `window` items made and not yet consumed.
+    ///
+    /// With one thread everything happens on the calling thread.
+    package static func pipeline<Item: Sendable>(
+        _ count: Int, threads: Int, window: Int, cancellation: Cancellation? = nil,
+        produce: @Sendable (Int) throws -> Item, consume: (Int, Item) throws -> Void
+    ) throws {
+        if threads <= 1 || count <= 1 {
+            for index in 0..<count {
+                try cancellation?.check()
+                try consume(index, try produce(index))
+            }
+            return
+        }
+        let queue = OrderedQueue<Item>(count: count, window: max(window, threads))
+        @Sendable func make(_ index: Int) -> Result<Item, any Error> {
+            do {
+                try cancellation?.check()
+                return .success(try produce(index))
+            } catch {
+                return .failure(error)
+            }
+        }
+        var failure: (any Error)?
+        withHelpers(min(threads, count)) {
+            while let index = queue.takeIndex() { queue.put(index, make(index)) }
+        } _: {
+            do {
+                for index in 0..<count { try consume(index, try queue.take(index, orMake: make).get()) }
+            } catch let error {
+                failure = error
+            }
+            queue.stop()
+        }
+        if let failure { throw failure }
+    }
+
+    /// Runs `helper` on up to `count` new threads (fewer if the system has no more to give) and `body` on this one,
+    /// and returns when all have returned. `body` must get by without the helpers.
+    private static func withHelpers(_ count: Int, _ helper: @Sendable () -> Void, _ body: () -> Void) {
+        withoutActuallyEscaping(helper) { helper in
+            var everything = sigset_t()
+            var previous = sigset_t()
+            unsafe sigfillset(&everything)
+            unsafe pthread_sigmask(SIG_SETMASK, &everything, &previous)
+            let threads = (0..<count).compactMap { _ in Thread(helper) }
+            unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
+            body()
+            // All threads end here, so the closure does not escape.
+            for thread in threads { thread.join() }
+        }
+    }
+}

@@ -1,0 +1,65 @@
+/// A place in a state tree: the keys from the root.
+public struct StatePath: Sendable, Hashable, CustomStringConvertible {
+    /// The keys, outermost first.
+    public var keys: [StateKey]
+
+    /// The path with these keys.
+    public init(_ keys: [StateKey] = []) { self.keys = keys }
+
+    /// The keys joined by `.`: the entry's flat name (spec section 4).
+    public var flatName: String { keys.lazy.map(\.description).joined(separator: ".") }
+
+    /// The keys one by one, texts in quotes, so that two paths with one flat name look different.
+    public var description: String {
+        keys.map { key in
+            switch key {
+            case .text(let text): "[\"\(text)\"]"
+            case .integer(let value): "[\(value)]"
+            }
+        }.joined()
+    }
+}
+
+extension StateTree {
+    /// Calls `body` with every node and its path, in preorder: a node before its children, children in order.
+    ///
+    /// Trees deeper than ``maximumDepth`` are not walked into below it.
+    public func forEachNode(_ body: (StatePath, StateTree) throws -> Void) rethrows {
+        var path = StatePath()
+        try walk(&path, body)
+    }
+
+    private func walk(_ path: inout StatePath, _ body: (StatePath, StateTree) throws -> Void) rethrows {
+        try body(path, self)
+        guard path.keys.count <= StateTree.maximumDepth else { return }
+        for (key, child) in children {
+            path.keys.append(key)
+            try child.walk(&path, body)
+            path.keys.removeLast()
+        }
+    }
+
+    /// The tensors with their paths, in order.
+    public var tensors: [(path: StatePath, tensor: StateTensor)] {
+        var tensors: [(StatePath, StateTensor)] = []
+        forEachNode { path, node in
+            if let tensor = node.tensor { tensors.append((path, tensor)) }
+        }
+        return tensors
+    }
+
+    /// A copy with every tensor replaced by what `body` makes of it; a shared storage is the caller's to keep shared.
+    public func mapTensors(_ body: (StateTensor) throws -> StateTensor) rethrows -> StateTree {
+        func map(_ entries: StateDictionary) throws -> StateDictionary {
+            try StateDictionary(keyed: entries.map { ($0.key, try $0.value.mapTensors(body)) }, tag: entries.tag)
+        }
+        switch self {
+        case .dictionary(let entries): return .dictionary(try map(entries))
+        case .record(let type, let entries): return .record(type: type, try map(entries))
+        case .list(let elements, let tag): return .list(try elements.map { try $0.mapTensors(body) }, tag: tag)
+        case .tuple(let elements, let tag): return .tuple(try elements.map { try $0.mapTensors(body) }, tag: tag)
+        case .tensor(let tensor): return .tensor(try body(tensor))
+        default: return self
+        }
+    }
+}

@@ -1,0 +1,2 @@
+import NNStore
+print("hi")
