@@ -20,8 +20,9 @@ import sqlite3
 import struct
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Iterator, NoReturn
+from typing import NoReturn
 
 import xxhash
 import zstandard
@@ -542,10 +543,8 @@ class Container:
         while shape and (shape[-1] == 1 or strides[-1] == run):
             run *= shape.pop()
             strides.pop()
-        steps = (range(0, e * s, s) if s else itertools.repeat(0, e) for e, s in zip(shape, strides))
-        for position in itertools.product(*steps):
-            first = (start + sum(position)) * size
-            yield view[first:first + run * size]
+        for position in positions(shape, strides, start):
+            yield view[position * size:(position + run) * size]
 
     # Section 9: the content id.
 
@@ -630,8 +629,7 @@ class Container:
             yield "the annex is longer than alignment needs (section 2.4)"
 
     def _is_zero(self, start: int, end: int) -> bool:
-        return not any(
-            any(self.read(at, min(CHUNK, end - at))) for at in range(start, end, CHUNK))
+        return not any(self.read(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK))
 
     # What the command line prints.
 
@@ -663,6 +661,15 @@ class Container:
             "sharing": self.extra.get("sharing"),
             "compression": self.extra.get("compression"),
         }
+
+
+def positions(shape: list[int], strides: list[int], start: int) -> Iterator[int]:
+    """The positions of the elements of a layout, in row-major order."""
+    if not shape:
+        yield start
+        return
+    for index in range(shape[0]):
+        yield from positions(shape[1:], strides[1:], start + index * strides[0])
 
 
 def parse_value(kind: int, value, dtype: DType | None):
@@ -708,7 +715,7 @@ def parse_strings(data: bytes) -> list[str]:
     if start + sum(lengths) != len(data):
         fail("4", "the lengths of a string array do not add up to its size")
     ends = list(itertools.accumulate(lengths, initial=start))
-    return [data[a:b].decode("utf-8") for a, b in zip(ends, ends[1:])]
+    return [data[a:b].decode("utf-8") for a, b in itertools.pairwise(ends)]
 
 
 def walk(root: Node) -> Iterator[Node]:

@@ -58,6 +58,9 @@ package enum SystemCall {
     /// The process id.
     package static var processID: Int { Int(getpid()) }
 
+    /// The machine's memory in bytes.
+    package static var physicalMemory: Int { sysconf(Int32(_SC_PHYS_PAGES)) * sysconf(Int32(_SC_PAGESIZE)) }
+
     /// Seconds since 1970.
     package static var now: Int { time(nil) }
 

@@ -36,19 +36,23 @@ package enum Workers {
         max(1, Int(nnstore_processor_count()))
     }
 
+    private struct Progress {
+        var next = 0
+        var failure: (index: Int, error: any Error)?
+    }
+
     /// Runs `body` for every index of `0..<count`, on up to `threads` threads, the calling one included.
     ///
-    /// Indices are begun in order. After a failure no new ones are begun, and the error of the lowest index that
-    /// failed is thrown, so that the outcome does not depend on the scheduling where one bad thing alone is wrong.
-    package static func forEach(
-        _ count: Int, threads: Int, cancellation: Cancellation? = nil, _ body: @Sendable (Int) throws -> Void
+    /// Each thread makes itself a context (a decoder, a buffer) before its first index and uses it for all of its
+    /// indices. Indices are begun in order. After a failure no new ones are begun, and the error of the lowest index
+    /// that failed is thrown, so that the outcome does not depend on the scheduling where one bad thing alone is wrong.
+    package static func forEach<Context>(
+        _ count: Int, threads: Int, cancellation: Cancellation? = nil, context: @Sendable () throws -> Context,
+        _ body: @Sendable (Int, Context) throws -> Void
     ) throws {
-        struct Progress {
-            var next = 0
-            var failure: (index: Int, error: any Error)?
-        }
         let progress = Mutex(Progress())
-        let work: @Sendable () -> Void = {
+        @Sendable func work() {
+            var own: Context?
             while true {
                 let index: Int? = progress.withLock { progress in
                     guard progress.failure == nil, progress.next < count else { return nil }
@@ -58,7 +62,9 @@ package enum Workers {
                 guard let index else { return }
                 do {
                     try cancellation?.check()
-                    try body(index)
+                    let context = try own ?? context()
+                    own = context
+                    try body(index, context)
                 } catch {
                     progress.withLock { progress in
                         if progress.failure.map({ index < $0.index }) ?? true { progress.failure = (index, error) }
@@ -66,41 +72,43 @@ package enum Workers {
                 }
             }
         }
-        let helpers = max(0, min(threads, count) - 1)
-        withHelpers(helpers, work, work)
+        withHelpers(max(0, min(threads, count) - 1), work, work)
         if let failure = progress.withLock({ $0.failure }) { throw failure.error }
     }
 
     /// Makes items in parallel and consumes them in order: `produce` runs on worker threads, `consume` on the calling
-    /// thread, with at most `window` items made and not yet consumed.
+    /// thread, with at most `window` items made and not yet consumed. Contexts are as in
+    /// ``forEach(_:threads:cancellation:context:_:)``.
     ///
     /// With one thread everything happens on the calling thread.
-    package static func pipeline<Item: Sendable>(
+    package static func pipeline<Item: Sendable, Context>(
         _ count: Int, threads: Int, window: Int, cancellation: Cancellation? = nil,
-        produce: @Sendable (Int) throws -> Item, consume: (Int, Item) throws -> Void
+        context: @Sendable () throws -> Context, produce: @Sendable (Int, Context) throws -> Item,
+        consume: (Int, Item) throws -> Void
     ) throws {
-        if threads <= 1 || count <= 1 {
-            for index in 0..<count {
-                try cancellation?.check()
-                try consume(index, try produce(index))
-            }
-            return
-        }
-        let queue = OrderedQueue<Item>(count: count, window: max(window, threads))
-        @Sendable func make(_ index: Int) -> Result<Item, any Error> {
+        @Sendable func make(_ index: Int, _ own: inout Context?) -> Result<Item, any Error> {
             do {
                 try cancellation?.check()
-                return .success(try produce(index))
+                let context = try own ?? context()
+                own = context
+                return .success(try produce(index, context))
             } catch {
                 return .failure(error)
             }
         }
+        var own: Context?
+        if threads <= 1 || count <= 1 {
+            for index in 0..<count { try consume(index, try make(index, &own).get()) }
+            return
+        }
+        let queue = OrderedQueue<Item>(count: count, window: max(window, threads))
         var failure: (any Error)?
         withHelpers(min(threads, count)) {
-            while let index = queue.takeIndex() { queue.put(index, make(index)) }
+            var own: Context?
+            while let index = queue.takeIndex() { queue.put(index, make(index, &own)) }
         } _: {
             do {
-                for index in 0..<count { try consume(index, try queue.take(index, orMake: make).get()) }
+                for index in 0..<count { try consume(index, try queue.take(index) { make($0, &own) }.get()) }
             } catch let error {
                 failure = error
             }

@@ -1,0 +1,167 @@
+/// What a save can be told.
+public struct SaveOptions: Sendable {
+    /// How chunks are compressed.
+    public var compression: Compression
+    /// What to do if the destination exists.
+    public var existing: ExistingDestination
+    /// Whether saving returns only when the file is on stable storage.
+    public var isDurable: Bool
+    /// Whether the finished file is read back and checked in full before it takes its place.
+    public var verifies: Bool
+    /// Declares that other files will refer to this one, so that tools do not replace it.
+    public var isReferencedByOthers: Bool
+    /// Whether tensors that were shared at the source are shared in the tree, and no others (spec section 8).
+    public var sharing: Sharing
+    /// How many threads work; the processors that the process may use, unless set.
+    public var threads: Int
+    /// Asks the save to stop.
+    public var cancellation: Cancellation?
+    /// Called on the saving thread with the logical bytes done so far and the total, if the total is known.
+    public var progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)?
+    /// Facts for `extra` that a format's importer wants back when it exports (spec section 8).
+    package var sourceFacts: [String: [UInt8]] = [:]
+
+    /// The usual options: compression ``Compression/fast``, nothing replaced, durable.
+    public init(
+        compression: Compression = .fast, existing: ExistingDestination = .refuse, isDurable: Bool = true,
+        verifies: Bool = false, isReferencedByOthers: Bool = false, sharing: Sharing = .known, threads: Int? = nil,
+        cancellation: Cancellation? = nil, progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+    ) {
+        self.compression = compression
+        self.existing = existing
+        self.isDurable = isDurable
+        self.verifies = verifies
+        self.isReferencedByOthers = isReferencedByOthers
+        self.sharing = sharing
+        self.threads = max(1, threads ?? Workers.defaultCount)
+        self.cancellation = cancellation
+        self.progress = progress
+    }
+}
+
+/// What a container knows about sharing at its source.
+public enum Sharing: String, Sendable {
+    /// Tensors that were shared are shared here, and no others.
+    case known
+    /// The source could not express sharing; equal storages may have been one.
+    case unknown
+}
+
+/// Writes a container piece by piece, for checkpoints larger than memory, to a file or a pipe.
+///
+/// ```swift
+/// let writer = try ContainerWriter(path: "big.nnck")
+/// let weights = try writer.declareStorage(byteCount: rows * columns * 4)
+/// while let piece = nextPiece() { try writer.append(piece) }
+/// let layout = try TensorLayout(.f32, shape: [rows, columns])
+/// try writer.finish(["weight": .tensor(StateTensor(storage: weights, layout: layout))])
+/// ```
+///
+/// A storage is declared with its size, then its bytes are appended, then the next one is declared. What is appended
+/// is written as it is, whether a tensor will see it or not. A writer that is not finished leaves nothing behind.
+public final class ContainerWriter {
+    private let output: ContainerOutput
+    private let options: SaveOptions
+    private let pool = BufferPool()
+    private var encoder: ChunkEncoder
+    private var current: Current?
+    private var ids: [Storage: Int] = [:]
+
+    private struct Current: ~Copyable {
+        let id: Int
+        let byteCount: Int
+        var chunk: Memory
+        var filled = 0
+        var sequence = 0
+        var digest: StorageDigestBuilder
+    }
+
+    /// Begins a container at `path`: a file that appears when it is finished, or a pipe or device that is there.
+    public convenience init(path: String, options: SaveOptions = SaveOptions()) throws(StoreError) {
+        try self.init(sink: ContainerOutput.sink(for: path, options), options: options)
+    }
+
+    /// Begins a container in a sink.
+    public init(sink: any ByteSink, options: SaveOptions = SaveOptions()) throws(StoreError) {
+        output = try ContainerOutput(sink, options)
+        self.options = options
+        encoder = try ChunkEncoder(options.compression, pool)
+    }
+
+    /// Declares the next storage. Exactly `byteCount` bytes are to be appended before another one is declared.
+    ///
+    /// - Returns: the storage's identity, for the tensors of the tree. Its bytes can't be read.
+    public func declareStorage(byteCount: Int) throws(StoreError) -> Storage {
+        try checkComplete()
+        guard byteCount >= 0 else { throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible") }
+        let storage = Storage(
+            identityOf: byteCount, reason: "the bytes of this storage were handed to a writer and are not kept in memory")
+        let id = ids.count + 1
+        ids[storage] = id
+        current = Current(
+            id: id, byteCount: byteCount, chunk: try pool.take(), digest: try StorageDigestBuilder(byteCount: byteCount))
+        if byteCount == 0 { try completeStorage() }
+        return storage
+    }
+
+    /// Appends bytes to the storage that was declared last.
+    ///
+    /// - Throws: ``StoreError/invalidArgument(reason:)`` if they are more than were declared.
+    public func append(_ bytes: RawSpan) throws(StoreError) {
+        var position = 0
+        while position < bytes.byteCount {
+            guard current != nil else {
+                throw .invalidArgument(
+                    reason: "\(output.name): \(bytes.byteCount - position) bytes more than the storage was declared with")
+            }
+            let room = FileLayout.chunkRange(current!.sequence, storageSize: current!.byteCount).count - current!.filled
+            let count = min(room, bytes.byteCount - position)
+            current!.chunk.withMutableBytes(in: current!.filled..<current!.filled + count) {
+                $0.copy(bytes.extracting(position..<position + count))
+            }
+            current!.filled += count
+            position += count
+            if count == room { try completeChunk() }
+        }
+    }
+
+    private func completeChunk() throws(StoreError) {
+        try options.cancellation?.check()
+        let chunk = try encoder.encode(current!.chunk, 0..<current!.filled, isPooled: true)
+        try output.write(chunk, sequence: current!.sequence, storage: current!.id, storageSize: current!.byteCount)
+        current!.digest.append(chunk.digest)
+        pool.giveBack(chunk.memory)
+        current!.sequence += 1
+        current!.filled = 0
+        options.progress?(output.logicalBytes, nil)
+        if current!.sequence == FileLayout.chunkCount(storageSize: current!.byteCount) {
+            try completeStorage()
+        } else {
+            current!.chunk = try pool.take()
+        }
+    }
+
+    private func completeStorage() throws(StoreError) {
+        try output.add(StorageRow(id: current!.id, byteCount: current!.byteCount, digest: current!.digest.digest()))
+        current = nil
+    }
+
+    private func checkComplete() throws(StoreError) {
+        guard current == nil else {
+            throw .invalidArgument(
+                reason: "\(output.name): storage \(current!.id) was declared with \(current!.byteCount) bytes and has "
+                    + "\(current!.sequence * FileLayout.chunkSize + current!.filled)")
+        }
+    }
+
+    /// Writes the trees and puts the container in place.
+    ///
+    /// - Parameters:
+    ///   - state: the state tree. Its tensors are over storages that this writer declared, each used at least once.
+    ///   - metadata: a dictionary without tensors.
+    /// - Throws: ``StoreError``; then there is no container.
+    public func finish(_ state: StateTree, metadata: StateTree = [:]) throws {
+        try checkComplete()
+        try output.finish(state: state, metadata: metadata, ids: ids)
+    }
+}

@@ -1,0 +1,255 @@
+import Synchronization
+
+/// Limits on what a file may ask for. Each is far above what honest files need; raise one if you trust the file.
+public struct ReadLimits: Sendable {
+    /// The most bytes of tensors that one call may put into memory. The machine's memory, unless set.
+    public var maximumBytesInMemory: Int
+    /// The most nodes that the trees may have.
+    public var maximumNodes: Int
+    /// The most bytes that a single string, bytes value or array of the index may have; at most 1,000,000,000, which
+    /// is SQLite's own limit.
+    public var maximumValueSize: Int
+
+    /// Limits, by default the library's own.
+    public init(
+        maximumBytesInMemory: Int? = nil, maximumNodes: Int = 1 << 24,
+        maximumValueSize: Int = 1 << 28
+    ) {
+        self.maximumBytesInMemory = maximumBytesInMemory ?? SystemCall.physicalMemory
+        self.maximumNodes = maximumNodes
+        self.maximumValueSize = maximumValueSize
+    }
+}
+
+/// The index of an open container: looks rows up and validates what it touches.
+///
+/// Connections are kept in a pool, one for each thread that reads at the same time. A child process after `fork`
+/// opens its own.
+final class Index: Sendable {
+    let file: String
+    let tail: Tail
+    let validation: RowValidation
+    let limits: ReadLimits
+    let pages: PageReader
+    private let pool = Mutex(Pool())
+
+    private struct Pool {
+        var databases: [Database] = []
+        var process = SystemCall.processID
+        var dtypes: [String: DType] = [:]
+    }
+
+    /// Opens the index and compares its schema.
+    init(_ pages: PageReader, tail: Tail, file: String, limits: ReadLimits) throws(StoreError) {
+        self.pages = pages
+        self.tail = tail
+        self.file = file
+        self.limits = limits
+        validation = RowValidation(file: file, chunkAreaEnd: tail.chunkAreaEnd)
+        try pages.checkDatabaseHeader(version: tail.version)
+        try withDatabase { (database: Database) throws(StoreError) in try checkSchema(database) }
+    }
+
+    private func checkSchema(_ database: Database) throws(StoreError) {
+        var rows = try database.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid")
+        var expected = IndexSchema.objects[...]
+        while try rows.step() {
+            guard let object = expected.popFirst(), rows.value(0) == .text(object.type),
+                rows.value(1) == .text(object.name), rows.value(2) == .text(object.name),
+                rows.value(3) == .text(object.sql)
+            else { throw schemaError() }
+        }
+        guard expected.isEmpty else { throw schemaError() }
+    }
+
+    private func schemaError() -> StoreError {
+        .damaged(
+            file: file,
+            problem: Problem(
+                .index, "the index's schema is not that of format \(tail.version.major)", offset: tail.indexOffset))
+    }
+
+    /// Lends `body` a connection that no other thread uses meanwhile.
+    func withDatabase<Result>(_ body: (Database) throws(StoreError) -> Result) throws(StoreError) -> Result {
+        let pooled: Database? = pool.withLock { pool in
+            if pool.process != SystemCall.processID {
+                // Connections of the parent process must not be touched here, not even to close them.
+                for database in pool.databases { _ = unsafe Unmanaged.passRetained(database) }
+                pool.databases = []
+                pool.process = SystemCall.processID
+            }
+            return pool.databases.popLast()
+        }
+        let database: Database
+        if let pooled {
+            database = pooled
+        } else {
+            database = try Database.open(pages, file: file, maximumValueSize: limits.maximumValueSize)
+        }
+        defer { pool.withLock { if $0.databases.count < 8 { $0.databases.append(database) } } }
+        return try body(database)
+    }
+
+    // MARK: Single rows
+
+    /// The dtype of a name, if the table has it.
+    private func dtype(_ name: String, _ database: Database) throws(StoreError) -> DType? {
+        if let known = pool.withLock({ $0.dtypes[name] }) { return known }
+        var row = try database.prepare("SELECT name, elements, bytes FROM dtype WHERE name = ?")
+        try row.bind(.text(name), at: 1)
+        guard try row.step() else { return nil }
+        let dtype = try validation.dtype(row)
+        pool.withLock { $0.dtypes[name] = dtype }
+        return dtype
+    }
+
+    /// The children of a node with the given keys, in any order; those that are not there are left out.
+    func children(of parent: Int, keys: [StateKey]) throws(StoreError) -> [NodeRow] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var found: [NodeRow] = []
+            var rows = try database.prepare(
+                "SELECT \(RowValidation.nodeColumns) FROM node WHERE parent = ? AND key = ?")
+            for key in keys {
+                try rows.bind(.integer(parent), at: 1)
+                switch key {
+                case .integer(let value): try rows.bind(.integer(value), at: 2)
+                case .text(let text): try rows.bind(.text(text), at: 2)
+                }
+                if try rows.step() { found.append(try node(rows, database).row) }
+                rows.reset()
+            }
+            return found
+        }
+    }
+
+    private func node(
+        _ row: borrowing Statement, _ database: Database
+    ) throws(StoreError) -> (parent: Int, row: NodeRow) {
+        try validation.node(row) { (name) throws(StoreError) in try dtype(name, database) }
+    }
+
+    /// The storage of an id.
+    func storage(_ id: Int) throws(StoreError) -> StorageRow {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var row = try database.prepare("SELECT id, nbytes, digest FROM storage WHERE id = ?")
+            try row.bind(.integer(id), at: 1)
+            guard try row.step() else { throw validation.damaged("storage \(id)", "it is missing") }
+            return try validation.storage(row)
+        }
+    }
+
+    /// The chunks of a storage whose numbers are in `range`, which lies inside what the storage has.
+    func chunks(of storage: StorageRow, _ range: Range<Int>) throws(StoreError) -> [ChunkRow] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare(
+                "SELECT \(RowValidation.chunkColumns) FROM chunk WHERE storage = ? AND seq >= ? AND seq < ? ORDER BY seq")
+            try rows.bind(.integer(storage.id), at: 1)
+            try rows.bind(.integer(range.lowerBound), at: 2)
+            try rows.bind(.integer(range.upperBound), at: 3)
+            var chunks: [ChunkRow] = []
+            while try rows.step() {
+                let chunk = try validation.chunk(rows, storage: storage)
+                guard chunk.sequence == range.lowerBound + chunks.count else { break }
+                chunks.append(chunk)
+            }
+            guard chunks.count == range.count else {
+                throw validation.damaged(
+                    "storage \(storage.id)", "its chunk \(range.lowerBound + chunks.count) is missing")
+            }
+            return chunks
+        }
+    }
+
+    // MARK: Whole tables
+
+    /// All storages, in the order of their ids.
+    func storages() throws(StoreError) -> [StorageRow] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare("SELECT id, nbytes, digest FROM storage ORDER BY id")
+            var storages: [StorageRow] = []
+            while try rows.step() { storages.append(try validation.storage(rows)) }
+            return storages
+        }
+    }
+
+    /// All nodes by their parents' ids, children in order of position, and checked to be the gapless numbering that
+    /// spec section 4 asks for.
+    func nodes() throws(StoreError) -> [Int: [NodeRow]] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var nodes: [Int: [NodeRow]] = [:]
+            var count = 0
+            var rows = try database.prepare("SELECT \(RowValidation.nodeColumns) FROM node ORDER BY parent, key")
+            var parent = 0
+            var children: [NodeRow] = []
+            while try rows.step() {
+                count += 1
+                guard count <= limits.maximumNodes else {
+                    throw .limitExceeded(
+                        file: file, what: "the number of nodes", limit: limits.maximumNodes, found: "more")
+                }
+                let next = try node(rows, database)
+                if next.parent != parent {
+                    nodes[parent] = try inOrder(children, of: parent)
+                    (parent, children) = (next.parent, [])
+                }
+                children.append(next.row)
+            }
+            nodes[parent] = try inOrder(children, of: parent)
+            return nodes
+        }
+    }
+
+    private func inOrder(_ children: [NodeRow], of parent: Int) throws(StoreError) -> [NodeRow] {
+        if parent == 0 { return children }
+        var order = [Int?](repeating: nil, count: children.count)
+        for (index, child) in children.enumerated() {
+            guard child.position < order.count, order[child.position] == nil else {
+                throw validation.damaged("the children of node \(parent)", "their positions are not 0 to \(order.count - 1)")
+            }
+            order[child.position] = index
+        }
+        return order.map { children[$0!] }
+    }
+
+    /// The facts about the container that are not part of its content.
+    func extra() throws(StoreError) -> [String: Statement.Value] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare("SELECT key, value FROM extra")
+            var extra: [String: Statement.Value] = [:]
+            while try rows.step() {
+                guard case .text(let key) = rows.value(0) else { throw validation.damaged("a row of extra", "its key is no text") }
+                extra[key] = rows.value(1)
+            }
+            return extra
+        }
+    }
+
+    /// The steps in the file's life.
+    func history() throws(StoreError) -> [HistoryStep] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare("SELECT seq, action, from_version, to_version, by FROM history ORDER BY seq")
+            var steps: [HistoryStep] = []
+            while try rows.step() {
+                guard case .integer(steps.count + 1) = rows.value(0), case .text(let action) = rows.value(1),
+                    case .text(let to) = rows.value(3), case .text(let by) = rows.value(4)
+                else { throw validation.damaged("step \(steps.count + 1) of history", "its columns are not as they should be") }
+                var from: String?
+                if case .text(let text) = rows.value(2) { from = text }
+                steps.append(HistoryStep(action: action, fromVersion: from, toVersion: to, by: by))
+            }
+            return steps
+        }
+    }
+}
+
+/// A step in a container's life, as its `history` has it.
+public struct HistoryStep: Sendable, Hashable {
+    /// `created`, `migrated` or `recovered`.
+    public let action: String
+    /// The format version before, `nil` for `created`.
+    public let fromVersion: String?
+    /// The format version after.
+    public let toVersion: String
+    /// The program and its version.
+    public let by: String
+}

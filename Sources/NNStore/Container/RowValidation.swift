@@ -1,0 +1,208 @@
+/// Makes Swift values of the rows of the index. This is the one place where they are validated: whatever has passed
+/// here keeps the rules of spec sections 4 to 8 that concern a single row.
+struct RowValidation: Sendable {
+    let file: String
+    /// The end of the chunk area.
+    let chunkAreaEnd: Int
+
+    /// The columns that ``node(_:dtype:)`` reads, in its order.
+    static let nodeColumns =
+        "parent, key, position, kind, tag, value, storage, dtype, shape, strides, offset, nbytes, flags"
+    static let chunkColumns = "storage, seq, source, offset, length, transform, width, parts, digest"
+
+    func damaged(_ row: String, _ rule: String) -> StoreError {
+        .damaged(file: file, problem: Problem(.row, "\(row): \(rule)"))
+    }
+
+    /// A row of `node`, and its parent's id.
+    ///
+    /// - Parameter dtype: the dtype of a name, from the table `dtype`.
+    func node(
+        _ row: borrowing Statement, dtype: (String) throws(StoreError) -> DType?
+    ) throws(StoreError) -> (parent: Int, row: NodeRow) {
+        guard case .integer(let parent) = row.value(0), parent >= 0 else {
+            throw damaged("a row of node", "its parent is no id")
+        }
+        let key: StateKey
+        switch row.value(1) {
+        case .integer(let value): key = .integer(value)
+        case .text(let text): key = .text(text)
+        default: throw damaged("a child of node \(parent)", "its key is neither a valid text nor an integer")
+        }
+        let name = "node \(key) of parent \(parent)"
+        guard case .integer(let position) = row.value(2), position >= 0 else { throw damaged(name, "its position is negative") }
+        guard case .integer(let kindNumber) = row.value(3), let kind = NodeKind(rawValue: kindNumber) else {
+            throw damaged(name, "its kind is none that format 1 has")
+        }
+        let tag: String?
+        switch row.value(4) {
+        case .null: tag = nil
+        case .text(let text) where !text.isEmpty: tag = text
+        default: throw damaged(name, "its tag is no valid text")
+        }
+        guard tag == nil || kind.isInner || kind == .tensor else { throw damaged(name, "a leaf of kind \(kindNumber) has a tag") }
+        guard tag != nil || kind != .record else { throw damaged(name, "a record has no tag") }
+
+        if kind == .tensor {
+            guard row.value(5) == .null else { throw damaged(name, "a tensor has a value") }
+            return (parent, NodeRow(key: key, position: position, content: .tensor(try tensor(row, name, tag, dtype))))
+        }
+        guard (6...12).allSatisfy({ $0 == 7 || row.value($0) == .null }) else {
+            throw damaged(name, "columns of a tensor are set in a node of kind \(kindNumber)")
+        }
+        guard row.value(7) == .null || kind == .typedScalar || kind == .typedArray else {
+            throw damaged(name, "a node of kind \(kindNumber) has a dtype")
+        }
+        if kind.isInner {
+            guard case .integer(let id) = row.value(5), id > parent else {
+                throw damaged(name, "its id is not above its parent's")
+            }
+            return (parent, NodeRow(key: key, position: position, content: .inner(kind, id: id, tag: tag)))
+        }
+        guard let leaf = try leaf(kind, row, name, dtype) else {
+            throw damaged(name, "its value is none that kind \(kindNumber) can have")
+        }
+        return (parent, NodeRow(key: key, position: position, content: .leaf(leaf)))
+    }
+
+    private func tensor(
+        _ row: borrowing Statement, _ name: String, _ tag: String?, _ dtype: (String) throws(StoreError) -> DType?
+    ) throws(StoreError) -> TensorRow {
+        guard case .integer(let storage) = row.value(6), storage > 0 else { throw damaged(name, "its storage is no id") }
+        guard case .text(let dtypeName) = row.value(7), let dtype = try dtype(dtypeName) else {
+            throw damaged(name, "its dtype is not in the table of dtypes")
+        }
+        guard case .text(let shapeText) = row.value(8),
+            let shape = IntegerList.decode(shapeText, limit: TensorLayout.maximumRank)
+        else { throw damaged(name, "its shape is no canonical list of at most \(TensorLayout.maximumRank) integers") }
+        var strides: [Int]?
+        switch row.value(9) {
+        case .null: break
+        case .text(let text):
+            strides = IntegerList.decode(text, limit: TensorLayout.maximumRank)
+            guard strides != nil else { fallthrough }
+        default: throw damaged(name, "its strides are no canonical list of integers")
+        }
+        guard case .integer(let offset) = row.value(10), case .integer(let byteCount) = row.value(11),
+            case .integer(let flags) = row.value(12)
+        else { throw damaged(name, "its offset, nbytes or flags are no integers") }
+        let layout: TensorLayout
+        do {
+            layout = try TensorLayout(dtype, shape: shape, strides: strides, offset: offset)
+        } catch {
+            throw damaged(name, "\(error)")
+        }
+        guard layout.offset == offset, strides == nil || layout.strides == strides && !layout.isContiguous else {
+            throw damaged(name, "its strides \(strides ?? []) or offset \(offset) are not canonical")
+        }
+        guard layout.byteCount == byteCount else {
+            throw damaged(name, "its nbytes is \(byteCount), shape and dtype give \(layout.byteCount)")
+        }
+        guard flags == 0 || flags == 1 else { throw damaged(name, "it has unknown flags \(flags)") }
+        return TensorRow(storage: storage, layout: layout, requiresGrad: flags & 1 == 1, tag: tag)
+    }
+
+    private func leaf(
+        _ kind: NodeKind, _ row: borrowing Statement, _ name: String, _ dtype: (String) throws(StoreError) -> DType?
+    ) throws(StoreError) -> StateTree? {
+        switch (kind, row.value(5)) {
+        case (.null, .null): return .null
+        case (.boolean, .integer(let value)) where value == 0 || value == 1: return .boolean(value == 1)
+        case (.integer, .integer(let value)): return .integer(value)
+        case (.unsignedInteger, .blob(let bytes)) where bytes.count == 8:
+            let integer = StateInteger(bytes.withRawSpan { $0.littleEndian(at: 0, as: UInt64.self) })
+            if case .unsigned = integer.form { return .integer(integer) }
+            return nil
+        case (.largerInteger, .blob(let bytes)):
+            let integer = StateInteger(twosComplement: bytes)
+            if case .large(bytes) = integer.form { return .integer(integer) }
+            return nil
+        case (.double, .blob(let bytes)) where bytes.count == 8:
+            return .double(Double(bitPattern: bytes.withRawSpan { $0.littleEndian(at: 0, as: UInt64.self) }))
+        case (.string, .text(let text)): return .string(text)
+        case (.bytes, .blob(let bytes)): return .bytes(bytes)
+        case (.stringArray, .blob(let bytes)): return StringArray.decode(bytes).map { .strings($0) }
+        case (.typedScalar, .blob(let bytes)), (.typedArray, .blob(let bytes)):
+            guard case .text(let dtypeName) = row.value(7), let dtype = try dtype(dtypeName),
+                let value = try? TypedValue(dtype, bytes: bytes)
+            else { return nil }
+            if kind == .typedArray { return .array(value) }
+            return value.count == 1 ? .scalar(value) : nil
+        default: return nil
+        }
+    }
+
+    /// A row of `dtype`: name, elements, bytes.
+    func dtype(_ row: borrowing Statement) throws(StoreError) -> DType {
+        guard case .text(let name) = row.value(0), case .integer(let elements) = row.value(1),
+            case .integer(let bytes) = row.value(2)
+        else { throw damaged("a row of dtype", "its columns have other types than they should") }
+        do {
+            return try DType(name: name, elementsPerBlock: elements, bytesPerBlock: bytes)
+        } catch {
+            throw damaged("dtype \(name)", "\(error)")
+        }
+    }
+
+    /// A row of `storage`: id, nbytes, digest.
+    func storage(_ row: borrowing Statement) throws(StoreError) -> StorageRow {
+        guard case .integer(let id) = row.value(0), id > 0, case .integer(let byteCount) = row.value(1), byteCount >= 0,
+            case .blob(let digest) = row.value(2), digest.count == 16
+        else { throw damaged("a row of storage", "its columns have other types or values than they should") }
+        return StorageRow(id: id, byteCount: byteCount, digest: digest.withRawSpan { Digest(in: $0, at: 0) })
+    }
+
+    /// A row of `chunk`, as ``chunkColumns`` gives it.
+    func chunk(_ row: borrowing Statement, storage: StorageRow) throws(StoreError) -> ChunkRow {
+        guard case .integer(let sequence) = row.value(1), case .integer(let source) = row.value(2),
+            case .integer(let offset) = row.value(3), case .integer(let length) = row.value(4),
+            case .integer(let transform) = row.value(5), case .integer(let width) = row.value(6),
+            case .blob(let parts) = row.value(7), case .blob(let digest) = row.value(8)
+        else { throw damaged("a chunk of storage \(storage.id)", "its columns have other types than they should") }
+        let name = "chunk \(sequence) of storage \(storage.id)"
+        guard sequence >= 0, sequence < FileLayout.chunkCount(storageSize: storage.byteCount) else {
+            throw damaged(name, "a storage of \(storage.byteCount) bytes has no such chunk")
+        }
+        guard source == 0 else { throw damaged(name, "it is in source \(source), which format 1 does not have") }
+        guard transform == 0, width == 1 else {
+            throw damaged(name, "it has transform \(transform) and width \(width), which format 1 does not have")
+        }
+        guard offset >= FileLayout.block, length > 0, length <= chunkAreaEnd, offset <= chunkAreaEnd - length else {
+            throw damaged(name, "its \(length) bytes at file offset \(offset) are outside the chunk area")
+        }
+        guard parts.count == ChunkParts.partSize, let coding = ChunkRow.Coding(rawValue: parts[0]),
+            parts.withRawSpan({ Int($0.littleEndian(at: 1, as: UInt32.self)) }) == length
+        else { throw damaged(name, "its parts are not one stored part or one zstd frame of \(length) bytes") }
+        guard digest.count == 16 else { throw damaged(name, "its digest has \(digest.count) bytes, not 16") }
+
+        let logicalSize = FileLayout.chunkRange(sequence, storageSize: storage.byteCount).count
+        switch coding {
+        case .stored:
+            guard length == logicalSize else {
+                throw damaged(name, "it has \(length) stored bytes for \(logicalSize) logical ones")
+            }
+            guard offset % FileLayout.storedAlignment(storageSize: storage.byteCount) == 0 else {
+                throw damaged(name, "its stored bytes at file offset \(offset) are not aligned")
+            }
+        case .zstd:
+            guard length < logicalSize else {
+                throw damaged(name, "its zstd frame of \(length) bytes is not shorter than its \(logicalSize) bytes")
+            }
+        }
+        return ChunkRow(
+            sequence: sequence, logicalSize: logicalSize, extent: offset..<offset + length, coding: coding,
+            checksum: parts.withRawSpan { Checksum64(in: $0, at: 5) },
+            digest: digest.withRawSpan { Digest(in: $0, at: 0) })
+    }
+
+    /// That a tensor lies inside its storage.
+    func checkBounds(_ tensor: TensorRow, _ name: String, in storage: StorageRow) throws(StoreError) {
+        guard tensor.layout.byteRange.upperBound <= storage.byteCount else {
+            throw damaged(
+                "tensor \(name)",
+                "\(tensor.layout.dtype) \(tensor.layout.shape) with strides \(tensor.layout.strides) at offset "
+                    + "\(tensor.layout.offset) reaches byte \(tensor.layout.byteRange.upperBound) of storage "
+                    + "\(storage.id), which has \(storage.byteCount)")
+        }
+    }
+}
