@@ -67,8 +67,8 @@ private func hexadecimal(_ value: UInt64) -> String {
 
 /// Computes an XXH3-128 digest piece by piece.
 ///
-/// Sound: the state is allocated and freed by this object alone, and the object can't be copied.
-@safe struct DigestBuilder: ~Copyable {
+/// Sound: the state is allocated and freed by this object alone, which does not give it out.
+@safe final class DigestBuilder {
     private let state: OpaquePointer
 
     init() throws(StoreError) {
@@ -82,7 +82,7 @@ private func hexadecimal(_ value: UInt64) -> String {
     deinit { unsafe XXH3_freeState(state) }
 
     /// Adds bytes.
-    mutating func update(_ bytes: RawSpan) {
+    func update(_ bytes: RawSpan) {
         unsafe bytes.withUnsafeBytes { _ = unsafe XXH3_128bits_update(state, $0.baseAddress, $0.count) }
     }
 

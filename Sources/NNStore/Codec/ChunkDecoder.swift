@@ -13,55 +13,61 @@ final class ChunkDecoder {
         encoded = try Memory.allocate(FileLayout.maximumEncodedSize)
     }
 
+    /// Why a chunk can't be decoded. Who asked knows what the chunk is called, and makes an error of it.
+    enum Failure: Error {
+        /// Reading failed.
+        case source(StoreError)
+        /// The bytes are not what the index says.
+        case damaged(String)
+    }
+
     /// Decodes a chunk into `destination`, which has just its logical size. The checksum of the encoded bytes is
     /// always checked before they are decoded.
-    func decode(_ chunk: ChunkRow, of storage: Int, into destination: inout MutableRawSpan) throws(StoreError) {
+    func decode(_ chunk: ChunkRow, into destination: inout MutableRawSpan) throws(Failure) {
         switch chunk.coding {
         case .stored:
-            try source.read(chunk.extent, of: version, into: &destination)
-            try check(destination.bytes, chunk, storage)
+            try readEncoded(chunk, into: &destination)
         case .zstd:
             let range = 0..<chunk.extent.count
-            try encoded.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(StoreError) in
-                try source.read(chunk.extent, of: version, into: &encoded)
+            try encoded.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
+                try readEncoded(chunk, into: &encoded)
             }
-            try encoded.withBytes(in: range) { (encoded: RawSpan) throws(StoreError) in
-                try check(encoded, chunk, storage)
-                do {
+            try encoded.withBytes(in: range) { (encoded: RawSpan) throws(Failure) in
+                do throws(ZstdDecoder.BadFrame) {
                     try zstd.decode(encoded, into: &destination)
-                } catch let error as ZstdDecoder.BadFrame {
-                    throw damaged(chunk, storage, error.reason)
+                } catch {
+                    throw .damaged(error.reason)
                 }
             }
         }
     }
 
     /// Decodes the bytes `range` of a chunk's logical bytes into `destination`.
-    func decode(
-        _ range: Range<Int>, of chunk: ChunkRow, of storage: Int, into destination: inout MutableRawSpan
-    ) throws(StoreError) {
-        if range == 0..<chunk.logicalSize { return try decode(chunk, of: storage, into: &destination) }
+    func decode(_ range: Range<Int>, of chunk: ChunkRow, into destination: inout MutableRawSpan) throws(Failure) {
+        if range == 0..<chunk.logicalSize { return try decode(chunk, into: &destination) }
         let plain: Memory
-        if let own = self.plain { plain = own } else { plain = try Memory.allocate(FileLayout.chunkSize) }
+        if let own = self.plain {
+            plain = own
+        } else {
+            do throws(StoreError) { plain = try Memory.allocate(FileLayout.chunkSize) } catch { throw .source(error) }
+        }
         self.plain = plain
-        try plain.withMutableBytes(in: 0..<chunk.logicalSize) { (plain: inout MutableRawSpan) throws(StoreError) in
-            try decode(chunk, of: storage, into: &plain)
+        try plain.withMutableBytes(in: 0..<chunk.logicalSize) { (plain: inout MutableRawSpan) throws(Failure) in
+            try decode(chunk, into: &plain)
         }
         plain.withBytes(in: range) { destination.copy($0) }
     }
 
-    private func check(_ encoded: RawSpan, _ chunk: ChunkRow, _ storage: Int) throws(StoreError) {
-        let found = Checksum64(of: encoded)
-        guard found == chunk.checksum else {
-            throw damaged(chunk, storage, "its checksum is \(found), the index says \(chunk.checksum)")
+    /// Reads a chunk's encoded bytes into `destination`, which has just their size, and checks their checksum.
+    func readEncoded(_ chunk: ChunkRow, into destination: inout MutableRawSpan) throws(Failure) {
+        do throws(StoreError) {
+            try source.read(chunk.extent, of: version, into: &destination)
+        } catch {
+            throw .source(error)
         }
-    }
-
-    private func damaged(_ chunk: ChunkRow, _ storage: Int, _ reason: String) -> StoreError {
-        .damaged(
-            file: source.name,
-            problem: Problem(
-                .chunk, "chunk \(chunk.sequence) of storage \(storage) (file offset \(chunk.extent.lowerBound)): \(reason)",
-                offset: chunk.extent.lowerBound))
+        let found = Checksum64(of: destination.bytes)
+        guard found == chunk.checksum else {
+            throw .damaged("its checksum is \(found), the index says \(chunk.checksum)")
+        }
     }
 }

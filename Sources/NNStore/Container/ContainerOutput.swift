@@ -98,7 +98,6 @@ final class ContainerOutput {
     /// Writes trees, index, tail and mark, and finishes the sink.
     func finish(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
         try checkMetadata(metadata)
-        var used = Set<Int>()
         try index.addTrees(state: state, metadata: metadata) { (tensor, path) throws(StoreError) in
             guard let id = ids[tensor.storage] else {
                 throw .invalidTree(path: path.flatName, reason: "its storage was not declared by this writer")
@@ -106,22 +105,20 @@ final class ContainerOutput {
             guard tensor.layout.byteRange.upperBound <= sizes[id - 1] else {
                 throw .invalidTree(path: path.flatName, reason: "it reaches outside its storage of \(sizes[id - 1]) bytes")
             }
-            used.insert(id)
             return id
-        }
-        if let unused = (1...max(1, sizes.count)).first(where: { !used.contains($0) }), !sizes.isEmpty {
-            throw StoreError.invalidTree(path: "", reason: "no tensor uses storage \(unused), which was declared")
         }
         try index.addExtra("compression", .text(options.compression.rawValue))
         try index.addExtra("sharing", .text(options.sharing.rawValue))
-        for (key, value) in options.sourceFacts.sorted(by: { $0.key < $1.key }) { try index.addExtra(key, .blob(value)) }
+        for (key, value) in options.sourceFacts.sorted(by: { $0.key < $1.key }) {
+            try index.addExtra(key, .integer(try index.addLarge(.blob(value))))
+        }
         try index.addHistory([
             HistoryStep(action: "created", fromVersion: nil, toVersion: FileLayout.version.description, by: Library.name)
         ])
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
             digests[ids[storage]! - 1]
         }
-        let image = try index.image()
+        let image = try index.image(contentID: contentID)
         let tailOffset = (position + FileLayout.block - 1) / FileLayout.block * FileLayout.block
         let tail = Tail(
             version: FileLayout.version, optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,

@@ -64,16 +64,28 @@ public final class ContainerWriter {
     private let options: SaveOptions
     private let pool = BufferPool()
     private var encoder: ChunkEncoder
-    private var current: Current?
+    private var current: OpenStorage?
     private var ids: [Storage: Int] = [:]
 
-    private struct Current: ~Copyable {
+    /// The storage that bytes are appended to.
+    private final class OpenStorage {
         let id: Int
         let byteCount: Int
         var chunk: Memory
         var filled = 0
         var sequence = 0
         var digest: StorageDigestBuilder
+
+        init(id: Int, byteCount: Int, chunk: Memory) throws(StoreError) {
+            self.id = id
+            self.byteCount = byteCount
+            self.chunk = chunk
+            digest = try StorageDigestBuilder(byteCount: byteCount)
+        }
+
+        /// The bytes that the chunk in hand still lacks.
+        var room: Int { FileLayout.chunkRange(sequence, storageSize: byteCount).count - filled }
+        var isComplete: Bool { sequence == FileLayout.chunkCount(storageSize: byteCount) }
     }
 
     /// Begins a container at `path`: a file that appears when it is finished, or a pipe or device that is there.
@@ -97,10 +109,10 @@ public final class ContainerWriter {
         let storage = Storage(
             identityOf: byteCount, reason: "the bytes of this storage were handed to a writer and are not kept in memory")
         let id = ids.count + 1
+        let opened = try OpenStorage(id: id, byteCount: byteCount, chunk: pool.take())
         ids[storage] = id
-        current = Current(
-            id: id, byteCount: byteCount, chunk: try pool.take(), digest: try StorageDigestBuilder(byteCount: byteCount))
-        if byteCount == 0 { try completeStorage() }
+        current = opened
+        try closeIfComplete(opened)
         return storage
     }
 
@@ -110,54 +122,56 @@ public final class ContainerWriter {
     public func append(_ bytes: RawSpan) throws(StoreError) {
         var position = 0
         while position < bytes.byteCount {
-            guard current != nil else {
+            guard let current else {
                 throw .invalidArgument(
                     reason: "\(output.name): \(bytes.byteCount - position) bytes more than the storage was declared with")
             }
-            let room = FileLayout.chunkRange(current!.sequence, storageSize: current!.byteCount).count - current!.filled
-            let count = min(room, bytes.byteCount - position)
-            current!.chunk.withMutableBytes(in: current!.filled..<current!.filled + count) {
+            let count = min(current.room, bytes.byteCount - position)
+            current.chunk.withMutableBytes(in: current.filled..<current.filled + count) {
                 $0.copy(bytes.extracting(position..<position + count))
             }
-            current!.filled += count
+            current.filled += count
             position += count
-            if count == room { try completeChunk() }
+            if current.room == 0 { try writeChunk(of: current) }
         }
     }
 
-    private func completeChunk() throws(StoreError) {
+    /// Appends bytes to the storage that was declared last.
+    public func append(_ bytes: [UInt8]) throws(StoreError) {
+        try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in try append(bytes) }
+    }
+
+    private func writeChunk(of current: OpenStorage) throws(StoreError) {
         try options.cancellation?.check()
-        let chunk = try encoder.encode(current!.chunk, 0..<current!.filled, isPooled: true)
-        try output.write(chunk, sequence: current!.sequence, storage: current!.id, storageSize: current!.byteCount)
-        current!.digest.append(chunk.digest)
+        let chunk = try encoder.encode(current.chunk, 0..<current.filled, isPooled: true)
+        try output.write(chunk, sequence: current.sequence, storage: current.id, storageSize: current.byteCount)
+        current.digest.append(chunk.digest)
         pool.giveBack(chunk.memory)
-        current!.sequence += 1
-        current!.filled = 0
+        current.chunk = try pool.take()
+        current.sequence += 1
+        current.filled = 0
         options.progress?(output.logicalBytes, nil)
-        if current!.sequence == FileLayout.chunkCount(storageSize: current!.byteCount) {
-            try completeStorage()
-        } else {
-            current!.chunk = try pool.take()
-        }
+        try closeIfComplete(current)
     }
 
-    private func completeStorage() throws(StoreError) {
-        try output.add(StorageRow(id: current!.id, byteCount: current!.byteCount, digest: current!.digest.digest()))
+    private func closeIfComplete(_ storage: OpenStorage) throws(StoreError) {
+        guard storage.isComplete else { return }
+        try output.add(StorageRow(id: storage.id, byteCount: storage.byteCount, digest: storage.digest.digest()))
+        pool.giveBack(storage.chunk)
         current = nil
     }
 
     private func checkComplete() throws(StoreError) {
-        guard current == nil else {
-            throw .invalidArgument(
-                reason: "\(output.name): storage \(current!.id) was declared with \(current!.byteCount) bytes and has "
-                    + "\(current!.sequence * FileLayout.chunkSize + current!.filled)")
-        }
+        guard let current else { return }
+        throw .invalidArgument(
+            reason: "\(output.name): storage \(current.id) was declared with \(current.byteCount) bytes and has "
+                + "\(current.sequence * FileLayout.chunkSize + current.filled)")
     }
 
     /// Writes the trees and puts the container in place.
     ///
     /// - Parameters:
-    ///   - state: the state tree. Its tensors are over storages that this writer declared, each used at least once.
+    ///   - state: the state tree. Its tensors are over storages that this writer declared.
     ///   - metadata: a dictionary without tensors.
     /// - Throws: ``StoreError``; then there is no container.
     public func finish(_ state: StateTree, metadata: StateTree = [:]) throws {

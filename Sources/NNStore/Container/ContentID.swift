@@ -5,7 +5,7 @@ enum ContentID {
 
     /// The digest of a storage from those of its chunks.
     static func storageDigest(byteCount: Int, chunks: some Sequence<Digest>) throws(StoreError) -> Digest {
-        var builder = try StorageDigestBuilder(byteCount: byteCount)
+        let builder = try StorageDigestBuilder(byteCount: byteCount)
         for chunk in chunks { builder.append(chunk) }
         return builder.digest()
     }
@@ -29,8 +29,8 @@ enum ContentID {
     }
 
     /// Writes the byte sequence of spec section 9 into a hash.
-    private struct Writer: ~Copyable {
-        private var builder: DigestBuilder
+    private struct Writer {
+        private let builder: DigestBuilder
         private var buffer: [UInt8] = contentTag
         private var numbers: [Storage: Int] = [:]
         /// The storages in the order of their numbers.
@@ -138,8 +138,8 @@ enum ContentID {
 }
 
 /// Builds a storage's digest chunk by chunk.
-struct StorageDigestBuilder: ~Copyable {
-    private var builder: DigestBuilder
+struct StorageDigestBuilder {
+    private let builder: DigestBuilder
 
     init(byteCount: Int) throws(StoreError) {
         builder = try DigestBuilder()
@@ -148,7 +148,7 @@ struct StorageDigestBuilder: ~Copyable {
         bytes.withRawSpan { builder.update($0) }
     }
 
-    mutating func append(_ chunk: Digest) { chunk.bytes.withRawSpan { builder.update($0) } }
+    func append(_ chunk: Digest) { chunk.bytes.withRawSpan { builder.update($0) } }
 
     func digest() -> Digest { builder.digest() }
 }

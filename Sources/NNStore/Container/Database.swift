@@ -48,7 +48,8 @@ import CSQLite
         let database = try open(
             ":memory:", flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, fileSystem: nil, file: "index in memory",
             pages: nil)
-        try database.execute("PRAGMA page_size = \(FileLayout.block); PRAGMA journal_mode = OFF")
+        try database.execute("PRAGMA page_size = \(FileLayout.block); PRAGMA journal_mode = OFF; "
+            + "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY")
         var reserved = Int32(FileLayout.block - FileLayout.pageContent)
         let status = unsafe sqlite3_file_control(database.connection, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
         try database.check(status, "reserve room for checksums")

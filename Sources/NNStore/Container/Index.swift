@@ -51,12 +51,12 @@ final class Index: Sendable {
     }
 
     private func checkSchema(_ database: Database) throws(StoreError) {
-        var rows = try database.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY rowid")
-        var expected = IndexSchema.objects[...]
+        var rows = try database.prepare("SELECT type, name, tbl_name, sql FROM sqlite_schema")
+        var expected = Set(IndexSchema.objects)
         while try rows.step() {
-            guard let object = expected.popFirst(), rows.value(0) == .text(object.type),
-                rows.value(1) == .text(object.name), rows.value(2) == .text(object.name),
-                rows.value(3) == .text(object.sql)
+            guard case .text(let type) = rows.value(0), case .text(let name) = rows.value(1),
+                rows.value(2) == .text(name), case .text(let sql) = rows.value(3),
+                expected.remove(IndexSchema.Object(type: type, name: name, sql: sql)) != nil
             else { throw schemaError() }
         }
         guard expected.isEmpty else { throw schemaError() }
@@ -108,7 +108,7 @@ final class Index: Sendable {
         try withDatabase { (database: Database) throws(StoreError) in
             var found: [NodeRow] = []
             var rows = try database.prepare(
-                "SELECT \(RowValidation.nodeColumns) FROM node WHERE parent = ? AND key = ?")
+                "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) WHERE parent = ? AND key = ?")
             for key in keys {
                 try rows.bind(.integer(parent), at: 1)
                 switch key {
@@ -162,12 +162,18 @@ final class Index: Sendable {
 
     // MARK: Whole tables
 
-    /// All storages, in the order of their ids.
+    /// All storages, in the order of their ids, which are 1 to their number.
     func storages() throws(StoreError) -> [StorageRow] {
         try withDatabase { (database: Database) throws(StoreError) in
             var rows = try database.prepare("SELECT id, nbytes, digest FROM storage ORDER BY id")
             var storages: [StorageRow] = []
-            while try rows.step() { storages.append(try validation.storage(rows)) }
+            while try rows.step() {
+                let storage = try validation.storage(rows)
+                guard storage.id == storages.count + 1 else {
+                    throw validation.damaged("storage \(storage.id)", "ids have a gap before it")
+                }
+                storages.append(storage)
+            }
             return storages
         }
     }
@@ -178,7 +184,7 @@ final class Index: Sendable {
         try withDatabase { (database: Database) throws(StoreError) in
             var nodes: [Int: [NodeRow]] = [:]
             var count = 0
-            var rows = try database.prepare("SELECT \(RowValidation.nodeColumns) FROM node ORDER BY parent, key")
+            var rows = try database.prepare("SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) ORDER BY parent, key")
             var parent = 0
             var children: [NodeRow] = []
             while try rows.step() {
@@ -211,12 +217,48 @@ final class Index: Sendable {
         return order.map { children[$0!] }
     }
 
+    /// The one integer that a query gives.
+    func integer(_ sql: String) throws(StoreError) -> Int {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var row = try database.prepare(sql)
+            guard try row.step(), case .integer(let value) = row.value(0) else {
+                throw validation.damaged("the index", "it gives no number for \(sql)")
+            }
+            return value
+        }
+    }
+
+    /// What SQLite's own check of the index finds; empty if nothing.
+    func integrityProblems() throws(StoreError) -> [String] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare("PRAGMA integrity_check(20)")
+            var problems: [String] = []
+            while try rows.step() {
+                if case .text(let text) = rows.value(0), text != "ok" { problems.append(text) }
+            }
+            return problems
+        }
+    }
+
+    /// A value of the table of large ones.
+    func large(_ id: Int) throws(StoreError) -> Statement.Value {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var row = try database.prepare("SELECT value FROM large WHERE id = ?")
+            try row.bind(.integer(id), at: 1)
+            guard try row.step() else { throw validation.damaged("large value \(id)", "it is missing") }
+            return row.value(0)
+        }
+    }
+
     /// The facts about the container that are not part of its content.
     func extra() throws(StoreError) -> [String: Statement.Value] {
         try withDatabase { (database: Database) throws(StoreError) in
             var rows = try database.prepare("SELECT key, value FROM extra")
             var extra: [String: Statement.Value] = [:]
             while try rows.step() {
+                guard extra.count < 10_000 else {
+                    throw .limitExceeded(file: file, what: "the number of facts in extra", limit: 10_000, found: "more")
+                }
                 guard case .text(let key) = rows.value(0) else { throw validation.damaged("a row of extra", "its key is no text") }
                 extra[key] = rows.value(1)
             }
@@ -235,6 +277,9 @@ final class Index: Sendable {
                 else { throw validation.damaged("step \(steps.count + 1) of history", "its columns are not as they should be") }
                 var from: String?
                 if case .text(let text) = rows.value(2) { from = text }
+                guard steps.count < 10_000 else {
+                    throw .limitExceeded(file: file, what: "the number of steps in history", limit: 10_000, found: "more")
+                }
                 steps.append(HistoryStep(action: action, fromVersion: from, toVersion: to, by: by))
             }
             return steps

@@ -1,13 +1,18 @@
-/// The objects of the index, in order (spec section 3). Part of the format: they are compared to the letter.
+/// The objects of the index (spec section 3). Part of the format: they are compared to the letter.
 enum IndexSchema {
     /// "NNCK", for `file` and its like.
     static let applicationID: UInt32 = 0x4e4e_434b
 
-    struct Object: Sendable {
+    struct Object: Sendable, Hashable {
         let type: String
         let name: String
         let sql: String
     }
+
+    /// Texts and blobs of nodes with more bytes than this stand in the table `large`.
+    static let largestInlineValue = 512
+    /// The most bytes of a key or tag.
+    static let maximumKeySize = 65_535
 
     static let objects: [Object] = [
         Object(
@@ -37,6 +42,9 @@ enum IndexSchema {
             sql: "CREATE TABLE history(seq INTEGER PRIMARY KEY NOT NULL, action TEXT NOT NULL, from_version TEXT, "
                 + "to_version TEXT NOT NULL, by TEXT NOT NULL) STRICT"),
         Object(
+            type: "table", name: "large",
+            sql: "CREATE TABLE large(id INTEGER PRIMARY KEY NOT NULL, value ANY NOT NULL) STRICT"),
+        Object(
             type: "view", name: "tensors",
             sql: "CREATE VIEW tensors AS WITH RECURSIVE entry(name, depth, position, kind, value, dtype, shape, "
                 + "strides, offset, nbytes, storage) AS (SELECT '', 0, position, kind, value, dtype, shape, strides, "
@@ -44,7 +52,7 @@ enum IndexSchema {
                 + "THEN CAST(node.key AS TEXT) ELSE entry.name || '.' || node.key END, depth + 1, node.position, "
                 + "node.kind, node.value, node.dtype, node.shape, node.strides, node.offset, node.nbytes, "
                 + "node.storage FROM entry JOIN node ON node.parent = entry.value WHERE entry.kind <= 4 "
-                + "ORDER BY 2 DESC, 3) SELECT name, dtype, shape, strides, offset, nbytes AS size, storage "
+                + "AND (node.kind > 4 OR node.value > entry.value) ORDER BY 2 DESC, 3) SELECT name, dtype, shape, strides, offset, nbytes AS size, storage "
                 + "FROM entry WHERE kind = 5"),
     ]
 }

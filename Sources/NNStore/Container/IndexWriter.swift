@@ -1,10 +1,9 @@
 /// Builds the index of a container: an in-memory database that becomes the image at the file's end.
-///
-/// Rows go in in the order of their keys, so that the pages are filled and equal contents give equal images.
 final class IndexWriter {
     private let database: Database
     private var storageRows: Statement
     private var chunkRows: Statement
+    private var largeValues = 0
 
     init(version: FormatVersion) throws(StoreError) {
         database = try Database.inMemory()
@@ -29,6 +28,16 @@ final class IndexWriter {
             .blob(chunk.digest.bytes))
     }
 
+    /// Adds a value to the table of large ones.
+    ///
+    /// - Returns: its id.
+    func addLarge(_ value: Statement.Value) throws(StoreError) -> Int {
+        largeValues += 1
+        var rows = try database.prepare("INSERT INTO large(id, value) VALUES (?, ?)")
+        try rows.run(.integer(largeValues), value)
+        return largeValues
+    }
+
     func addExtra(_ key: String, _ value: Statement.Value) throws(StoreError) {
         var rows = try database.prepare("INSERT INTO extra(key, value) VALUES (?, ?)")
         try rows.run(.text(key), value)
@@ -49,31 +58,40 @@ final class IndexWriter {
     func addTrees(
         state: StateTree, metadata: StateTree, storageID: (StateTensor, StatePath) throws(StoreError) -> Int
     ) throws(StoreError) {
-        var numbering = TreeNumbering()
-        let roots = [try numbering.number(state), try numbering.number(metadata)]
         var rows = try database.prepare(
-            "INSERT INTO node(\(RowValidation.nodeColumns)) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
+            "INSERT INTO node(parent, key, position, kind, tag, value, storage, dtype, shape, strides, offset, nbytes, "
+                + "flags) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)")
         var dtypes: [String: DType] = [:]
-        func add(_ child: TreeNumbering.Child, parent: Int, path: StatePath) throws(StoreError) {
-            if let dtype = child.node.dtype, let other = dtypes.updateValue(dtype, forKey: dtype.name), other != dtype {
+        var innerNodes = 0
+
+        // Preorder: ids of inner nodes and of large values count up on the way.
+        func add(_ node: StateTree, key: StateKey, position: Int, parent: Int, path: StatePath) throws(StoreError) {
+            guard path.keys.count <= StateTree.maximumDepth else {
+                throw .invalidTree(
+                    path: String(path.flatName.prefix(80)) + "...",
+                    reason: "it is more than \(StateTree.maximumDepth) levels below the root")
+            }
+            if node.kind.isInner { innerNodes += 1 }
+            let id = innerNodes
+            if let dtype = node.dtype, let other = dtypes.updateValue(dtype, forKey: dtype.name), other != dtype {
                 throw .invalidTree(
                     path: path.flatName, reason: "dtype \(dtype) has other figures here than elsewhere in the tree")
             }
-            let columns = try NodeColumns(child, parent: parent, path: path, storageID: storageID).values
-            for (index, column) in columns.enumerated() { try rows.bind(column, at: index + 1) }
+            var columns = try NodeColumns(
+                node, key: key, position: position, parent: parent, id: id, path: path, storageID: storageID)
+            if columns.hasLargeValue { columns.value = .integer(try addLarge(columns.value)) }
+            for (index, column) in columns.values.enumerated() { try rows.bind(column, at: index + 1) }
             _ = try rows.step()
             rows.reset()
-        }
-        for (key, root) in roots.enumerated() {
-            try add(
-                TreeNumbering.Child(key: .integer(key), position: 0, node: root.node, id: root.id), parent: 0,
-                path: StatePath())
-        }
-        for parent in numbering.innerNodes {
-            for child in parent.children.sorted(by: { $0.key < $1.key }) {
-                try add(child, parent: parent.id, path: StatePath(parent.path.keys + [child.key]))
+            guard node.kind.isInner else { return }
+            for (position, child) in node.children.enumerated() {
+                try add(
+                    child.value, key: child.key, position: position, parent: id, path: StatePath(path.keys + [child.key]))
             }
         }
+        try add(state, key: 0, position: 0, parent: 0, path: StatePath())
+        try add(metadata, key: 1, position: 0, parent: 0, path: StatePath())
+
         var dtypeRows = try database.prepare("INSERT INTO dtype(name, elements, bytes) VALUES (?, ?, ?)")
         for dtype in dtypes.values.sorted(by: { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }) {
             try dtypeRows.run(.text(dtype.name), .integer(dtype.elementsPerBlock), .integer(dtype.bytesPerBlock))
@@ -81,8 +99,9 @@ final class IndexWriter {
     }
 
     /// The finished image: the database's pages, each with its checksum.
-    func image() throws(StoreError) -> [UInt8] {
-        try database.execute("COMMIT")
+    func image(contentID: Digest) throws(StoreError) -> [UInt8] {
+        // Fills the pages, in one order whatever the order of insertion was. In memory: see Database.inMemory.
+        try database.execute("COMMIT; VACUUM")
         var image = try database.serialized()
         guard image.count % FileLayout.block == 0, image[20] == UInt8(FileLayout.block - FileLayout.pageContent) else {
             throw .library(name: "SQLite", operation: "lay out the index", message: "pages have no room for checksums")
@@ -90,8 +109,9 @@ final class IndexWriter {
         for page in 0..<image.count / FileLayout.block {
             let start = page * FileLayout.block
             let end = start + FileLayout.pageContent
+            let seed = PageReader.seed(page: page + 1, salt: contentID.high)
             var checksum: [UInt8] = []
-            image.withRawSpan { Checksum64(of: $0.extracting(start..<end), seed: UInt64(page + 1)) }.append(to: &checksum)
+            image.withRawSpan { Checksum64(of: $0.extracting(start..<end), seed: seed) }.append(to: &checksum)
             image.replaceSubrange(end..<start + FileLayout.block, with: checksum)
         }
         return image

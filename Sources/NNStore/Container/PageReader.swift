@@ -9,6 +9,8 @@ final class PageReader: Sendable {
     let byteCount: Int
     /// The end of the file as it was read on opening: pages inside it need no further read.
     private let end: [UInt8]
+    /// What page checksums are seeded with beside the page's number.
+    private let salt: UInt64
     private let failure = Mutex<StoreError?>(nil)
 
     init(_ source: any ByteSource, version: SourceVersion, tail: Tail, end: [UInt8]) {
@@ -16,11 +18,15 @@ final class PageReader: Sendable {
         self.version = version
         offset = tail.indexOffset
         byteCount = tail.indexSize
+        salt = tail.contentID.high
         self.end = end
     }
 
     /// The number of pages.
     var pageCount: Int { byteCount / FileLayout.block }
+
+    /// The seed of a page's checksum: a whole page of another checkpoint does not pass for one of this.
+    static func seed(page: Int, salt: UInt64) -> UInt64 { UInt64(page) &+ salt }
 
     /// Page `number` (from 1), checked.
     func page(_ number: Int) throws(StoreError) -> [UInt8] {
@@ -31,7 +37,7 @@ final class PageReader: Sendable {
             ? Array(end[inEnd..<inEnd + FileLayout.block])
             : try source.bytes(start..<start + FileLayout.block, of: version)
         try page.withRawSpan { (page: RawSpan) throws(StoreError) in
-            let found = Checksum64(of: page.extracting(0..<FileLayout.pageContent), seed: UInt64(number))
+            let found = Checksum64(of: page.extracting(0..<FileLayout.pageContent), seed: PageReader.seed(page: number, salt: salt))
             let expected = Checksum64(in: page, at: FileLayout.pageContent)
             guard found == expected else {
                 throw .damaged(
@@ -82,15 +88,15 @@ final class PageReader: Sendable {
         func bigEndian(_ offset: Int) -> UInt32 { page[offset..<offset + 4].reduce(0) { $0 << 8 | UInt32($1) } }
         let rules: [(name: String, isMet: Bool)] = [
             ("magic", page.starts(with: Array("SQLite format 3\0".utf8))),
-            ("page size", page[16] == 0x10 && page[17] == 0),
-            ("file format", page[18] == 1 && page[19] == 1),
-            ("reserved bytes", page[20] == FileLayout.block - FileLayout.pageContent),
+            ("page size, file format or reserved bytes", page[16..<24] == [0x10, 0, 1, 1, 8, 0x40, 0x20, 0x20]),
             ("page count", Int(bigEndian(28)) == pageCount),
-            ("free pages", bigEndian(36) == 0),
-            ("auto-vacuum", bigEndian(52) == 0),
+            ("free pages", bigEndian(32) == 0 && bigEndian(36) == 0),
+            ("schema format", bigEndian(44) == 4),
+            ("vacuum mode", bigEndian(52) == 0 && bigEndian(64) == 0),
             ("text encoding", bigEndian(56) == 1),
             ("user version", Int(bigEndian(60)) == version.major),
             ("application id", bigEndian(68) == IndexSchema.applicationID),
+            ("reserved space", page[72..<92].allSatisfy { $0 == 0 }),
         ]
         for rule in rules where !rule.isMet {
             throw .damaged(

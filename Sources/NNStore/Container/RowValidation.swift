@@ -7,7 +7,9 @@ struct RowValidation: Sendable {
 
     /// The columns that ``node(_:dtype:)`` reads, in its order.
     static let nodeColumns =
-        "parent, key, position, kind, tag, value, storage, dtype, shape, strides, offset, nbytes, flags"
+        "parent, key, position, kind, tag, node.value, storage, dtype, shape, strides, offset, nbytes, flags, large.value"
+    /// Where they come from: a large value stands in a table of its own (spec section 3).
+    static let nodeTables = "node LEFT JOIN large ON node.kind IN (10, 12, 13, 14, 15, 16) AND large.id = node.value"
     static let chunkColumns = "storage, seq, source, offset, length, transform, width, parts, digest"
 
     func damaged(_ row: String, _ rule: String) -> StoreError {
@@ -102,10 +104,37 @@ struct RowValidation: Sendable {
         return TensorRow(storage: storage, layout: layout, requiresGrad: flags & 1 == 1, tag: tag)
     }
 
+    /// The value of a leaf, from `large` if it is there.
+    private func value(_ row: borrowing Statement, _ name: String) throws(StoreError) -> Statement.Value {
+        let value = row.value(5)
+        let size: Int
+        switch row.value(13) {
+        case .null:
+            switch value {
+            case .text(let text): size = text.utf8.count
+            case .blob(let bytes): size = bytes.count
+            default: return value
+            }
+            guard size <= IndexSchema.largestInlineValue else {
+                throw damaged(name, "its value of \(size) bytes should stand in the table large")
+            }
+            return value
+        case .text(let text):
+            size = text.utf8.count
+        case .blob(let bytes):
+            size = bytes.count
+        default: throw damaged(name, "its value in the table large is no valid text or blob")
+        }
+        guard size > IndexSchema.largestInlineValue else {
+            throw damaged(name, "its value of \(size) bytes should not stand in the table large")
+        }
+        return row.value(13)
+    }
+
     private func leaf(
         _ kind: NodeKind, _ row: borrowing Statement, _ name: String, _ dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> StateTree? {
-        switch (kind, row.value(5)) {
+        switch (kind, try value(row, name)) {
         case (.null, .null): return .null
         case (.boolean, .integer(let value)) where value == 0 || value == 1: return .boolean(value == 1)
         case (.integer, .integer(let value)): return .integer(value)

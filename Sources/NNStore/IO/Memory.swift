@@ -97,6 +97,17 @@ import SystemPackage
         .system(operation: "allocate \(byteCount) bytes", path: "memory", errno: errno)
     }
 
+    /// Calls `body` with the span's bytes as memory that several threads may write disjoint ranges of.
+    ///
+    /// Sound as long as `body` does not keep the memory: the span is exclusive until it returns.
+    package static func withBorrowed<Result, Failure: Error>(
+        _ span: inout MutableRawSpan, _ body: (Memory) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        try unsafe span.withUnsafeMutableBytes { bytes throws(Failure) in
+            try body(unsafe Memory(bytes, .nothing, isReadOnly: false))
+        }
+    }
+
     /// The bytes, to read.
     package func withBytes<Result, Failure: Error>(
         _ body: (RawSpan) throws(Failure) -> Result

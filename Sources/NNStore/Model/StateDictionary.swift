@@ -26,7 +26,7 @@ extension StateKey: Hashable, Comparable {
         switch self {
         case .integer(let value): hasher.combine(value)
         case .text(var text):
-            unsafe text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
+            text.withUTF8 { unsafe hasher.combine(bytes: UnsafeRawBufferPointer($0)) }
         }
     }
 
@@ -46,6 +46,11 @@ extension StateKey: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Cus
     public init(stringLiteral value: String) { self = .text(value) }
     /// An integer key.
     public init(integerLiteral value: Int) { self = .integer(value) }
+
+    /// The text, if it is one.
+    public var text: String? {
+        if case .text(let text) = self { text } else { nil }
+    }
 
     /// The key as it stands in a flat name.
     public var description: String {

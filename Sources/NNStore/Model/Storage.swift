@@ -11,12 +11,18 @@ public protocol StorageBacking: Sendable {
     /// once.
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws
 
+    /// Called before memory for all bytes is allocated; throws if that is more than the backing's owner allows.
+    func willLoad() throws
+
     /// Copies all bytes into fresh memory. The default calls ``read(_:into:)`` once; a backing that can do better in
     /// one go (several cores, a mapping) does so.
     func readAll(into destination: inout MutableRawSpan) throws
 }
 
 extension StorageBacking {
+    /// Allows everything.
+    public func willLoad() throws {}
+
     /// Copies all bytes through ``read(_:into:)``.
     public func readAll(into destination: inout MutableRawSpan) throws {
         try read(0..<byteCount, into: &destination)
@@ -180,6 +186,7 @@ public final class Storage: Sendable {
         case .nowhere(let reason):
             throw StoreError.bytesNotAvailable(reason: reason)
         case .elsewhere(let backing):
+            try backing.willLoad()
             let memory = try Memory.allocate(backing.byteCount)
             try memory.withMutableBytes(in: 0..<memory.byteCount) { (destination: inout MutableRawSpan) throws in
                 try backing.readAll(into: &destination)

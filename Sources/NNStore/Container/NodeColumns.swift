@@ -1,69 +1,45 @@
-/// Numbers the inner nodes of trees in preorder, as spec section 4 wants their ids.
-struct TreeNumbering {
-    /// A node as its row will have it.
-    struct Child {
-        let key: StateKey
-        let position: Int
-        let node: StateTree
-        /// The id that the node has if it is an inner one.
-        let id: Int
-    }
-
-    struct InnerNode {
-        let id: Int
-        let path: StatePath
-        var children: [Child]
-    }
-
-    /// The inner nodes of all trees so far, in the order of their ids.
-    private(set) var innerNodes: [InnerNode] = []
-
-    /// Numbers a tree's inner nodes, after those of the trees before it.
-    ///
-    /// - Throws: ``StoreError/invalidTree(path:reason:)`` if the tree is too deep.
-    mutating func number(_ tree: StateTree) throws(StoreError) -> (node: StateTree, id: Int) {
-        let id = innerNodes.count + 1
-        try number(tree, StatePath())
-        return (tree, id)
-    }
-
-    private mutating func number(_ node: StateTree, _ path: StatePath) throws(StoreError) {
-        guard path.keys.count <= StateTree.maximumDepth else {
-            throw .invalidTree(
-                path: path.flatName, reason: "it is more than \(StateTree.maximumDepth) levels below the root")
-        }
-        guard node.kind.isInner else { return }
-        let place = innerNodes.count
-        innerNodes.append(InnerNode(id: place + 1, path: path, children: []))
-        var children: [Child] = []
-        for (position, (key, child)) in node.children.enumerated() {
-            children.append(Child(key: key, position: position, node: child, id: innerNodes.count + 1))
-            try number(child, StatePath(path.keys + [key]))
-        }
-        innerNodes[place].children = children
-    }
-}
-
-/// The columns of a node's row, in the order of ``RowValidation/nodeColumns``.
+/// The columns of a node's row, in the order of the table's.
 struct NodeColumns {
     private(set) var values = [Statement.Value](repeating: .null, count: 13)
 
+    /// The column `value`.
+    var value: Statement.Value {
+        get { values[5] }
+        set { values[5] = newValue }
+    }
+
+    /// Whether the value has to stand in the table of large ones.
+    var hasLargeValue: Bool {
+        switch value {
+        case .text(let text): text.utf8.count > IndexSchema.largestInlineValue
+        case .blob(let bytes): bytes.count > IndexSchema.largestInlineValue
+        default: false
+        }
+    }
+
+    /// The columns of `node`, whose id is `id` if it is an inner node.
     init(
-        _ child: TreeNumbering.Child, parent: Int, path: StatePath,
+        _ node: StateTree, key: StateKey, position: Int, parent: Int, id: Int, path: StatePath,
         storageID: (StateTensor, StatePath) throws(StoreError) -> Int
     ) throws(StoreError) {
-        let node = child.node
         guard node.tag != "" else { throw .invalidTree(path: path.flatName, reason: "its tag is empty") }
+        for text in [node.tag, key.text] {
+            guard text?.utf8.count ?? 0 <= IndexSchema.maximumKeySize else {
+                throw .invalidTree(
+                    path: String(path.flatName.prefix(80)) + "...",
+                    reason: "its key or tag has more than \(IndexSchema.maximumKeySize) bytes")
+            }
+        }
         values[0] = .integer(parent)
         values[1] =
-            switch child.key {
+            switch key {
             case .integer(let value): .integer(value)
             case .text(let text): .text(text)
             }
-        values[2] = .integer(child.position)
+        values[2] = .integer(position)
         values[3] = .integer(node.kind.rawValue)
         values[4] = node.tag.map { .text($0) } ?? .null
-        values[5] = node.kind.isInner ? .integer(child.id) : try NodeColumns.value(of: node, path)
+        values[5] = node.kind.isInner ? .integer(id) : try NodeColumns.value(of: node, path)
         values[7] = (node.dtype?.name).map { .text($0) } ?? .null
         if case .tensor(let tensor) = node {
             values[6] = .integer(try storageID(tensor, path))

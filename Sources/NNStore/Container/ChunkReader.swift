@@ -1,0 +1,131 @@
+/// Reads storages, or ranges of them, on several threads.
+struct ChunkReader: Sendable {
+    private let checkpoint: Checkpoint
+
+    init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
+
+    private func decoder() throws(StoreError) -> ChunkDecoder {
+        try ChunkDecoder(checkpoint.source, checkpoint.sourceVersion)
+    }
+
+    /// Reads whole storages into memories of their sizes. Their digests are checked against those of their chunks.
+    func read(
+        _ storages: [StorageRow], into memories: [Memory], threads: Int?, cancellation: Cancellation? = nil
+    ) throws {
+        struct Task: Sendable {
+            let storage: Int
+            let chunk: ChunkRow
+        }
+        var tasks: [Task] = []
+        for (number, storage) in storages.enumerated() {
+            let chunks = try self.chunks(of: storage)
+            tasks += chunks.map { Task(storage: number, chunk: $0) }
+        }
+        let all = tasks
+        try Workers.forEach(
+            all.count, threads: threads ?? Workers.defaultCount, cancellation: cancellation, context: decoder
+        ) { number, decoder in
+            let task = all[number]
+            let start = task.chunk.sequence * FileLayout.chunkSize
+            try memories[task.storage].withMutableBytes(in: start..<start + task.chunk.logicalSize) {
+                try decode(0..<task.chunk.logicalSize, of: task.chunk, of: storages[task.storage], decoder, into: &$0)
+            }
+        }
+    }
+
+    /// All chunks of a storage, after checking that its digest is made of theirs.
+    func chunks(of storage: StorageRow) throws(StoreError) -> [ChunkRow] {
+        let chunks = try checkpoint.index.chunks(
+            of: storage, 0..<FileLayout.chunkCount(storageSize: storage.byteCount))
+        let digest = try ContentID.storageDigest(byteCount: storage.byteCount, chunks: chunks.lazy.map(\.digest))
+        guard digest == storage.digest else {
+            throw StoreError.damaged(
+                file: checkpoint.name,
+                problem: Problem(.digest, "the digest of storage \(storage.id) is not that of its chunks"))
+        }
+        return chunks
+    }
+
+    /// Reads the bytes `range` of a storage into a memory of that size.
+    func read(_ range: Range<Int>, of storage: StorageRow, into memory: Memory, threads: Int?) throws {
+        if range.isEmpty { return }
+        let first = range.lowerBound / FileLayout.chunkSize
+        let chunks = try checkpoint.index.chunks(of: storage, first..<(range.upperBound - 1) / FileLayout.chunkSize + 1)
+        try Workers.forEach(chunks.count, threads: threads ?? Workers.defaultCount, context: decoder) { number, decoder in
+            let chunk = chunks[number]
+            let start = chunk.sequence * FileLayout.chunkSize
+            let part = (start..<start + chunk.logicalSize).clamped(to: range)
+            try memory.withMutableBytes(in: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound) {
+                try decode(part.lowerBound - start..<part.upperBound - start, of: chunk, of: storage, decoder, into: &$0)
+            }
+        }
+    }
+
+    private func decode(
+        _ range: Range<Int>, of chunk: ChunkRow, of storage: StorageRow, _ decoder: ChunkDecoder,
+        into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        do throws(ChunkDecoder.Failure) {
+            try decoder.decode(range, of: chunk, into: &destination)
+        } catch {
+            switch error {
+            case .source(let error): throw error
+            case .damaged(let reason): throw damaged(chunk, of: storage, reason)
+            }
+        }
+    }
+
+    private func damaged(_ chunk: ChunkRow, of storage: StorageRow, _ reason: String) -> StoreError {
+        // Only now is the name of a tensor worth a look through the index.
+        let tensor = try? checkpoint.tensors.first { $0.storage == storage.id }?.name
+        let owner = tensor.map { "\"\($0)\"" } ?? "storage \(storage.id)"
+        let offset = chunk.extent.lowerBound
+        return .damaged(
+            file: checkpoint.name,
+            problem: Problem(
+                .chunk, "chunk \(chunk.sequence) of \(owner) (file offset \(offset)): \(reason)", tensor: tensor,
+                offset: offset))
+    }
+
+    /// Reads the bytes `range` of a storage to `destination`.
+    func read(
+        _ range: Range<Int>, of storage: StorageRow, into destination: inout MutableRawSpan, threads: Int?
+    ) throws {
+        try Memory.withBorrowed(&destination) { try read(range, of: storage, into: $0, threads: threads) }
+    }
+
+    /// Checks stored chunks where they are mapped.
+    func check(_ chunks: [ChunkRow], of storage: StorageRow, in memory: Memory) throws(StoreError) {
+        for chunk in chunks {
+            let start = chunk.sequence * FileLayout.chunkSize
+            let found = memory.withBytes(in: start..<start + chunk.logicalSize) { Checksum64(of: $0) }
+            guard found == chunk.checksum else {
+                throw damaged(chunk, of: storage, "its checksum is \(found), the index says \(chunk.checksum)")
+            }
+        }
+    }
+}
+
+/// A storage of a container that is read when it is needed.
+struct ContainerBacking: StorageBacking {
+    private let checkpoint: Checkpoint
+    private let row: StorageRow
+
+    init(_ checkpoint: Checkpoint, _ row: StorageRow) {
+        self.checkpoint = checkpoint
+        self.row = row
+    }
+
+    var byteCount: Int { row.byteCount }
+
+    func willLoad() throws { try checkpoint.checkMemory(byteCount) }
+
+    func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        // One thread: whoever reads piece by piece (a save) has threads of its own.
+        try ChunkReader(checkpoint).read(range, of: row, into: &destination, threads: 1)
+    }
+
+    func readAll(into destination: inout MutableRawSpan) throws {
+        try ChunkReader(checkpoint).read(0..<row.byteCount, of: row, into: &destination, threads: nil)
+    }
+}

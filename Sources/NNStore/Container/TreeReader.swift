@@ -1,0 +1,129 @@
+/// Reads whole trees from an index, and checks that they are trees.
+struct TreeReader {
+    private let index: Index
+
+    init(_ index: Index) { self.index = index }
+
+    /// The tensors of the state tree, in order, each inside its storage.
+    func entries() throws(StoreError) -> [TensorEntry] {
+        var storages: [Int: StorageRow] = [:]
+        for storage in try index.storages() { storages[storage.id] = storage }
+        var entries: [TensorEntry] = []
+        try walk(root: 0) { (path, row) throws(StoreError) in
+            let entry = TensorEntry(path, row)
+            guard let storage = storages[row.storage] else {
+                throw index.validation.damaged("tensor \(entry.name)", "its storage \(row.storage) is missing")
+            }
+            try index.validation.checkBounds(row, entry.name, in: storage)
+            entries.append(entry)
+        }
+        return entries
+    }
+
+    private func walk(
+        root: Int, _ visit: (StatePath, TensorRow) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        var nodes = try Nodes(index)
+        try nodes.forEach(root: root) { (path, content) throws(StoreError) in
+            if case .tensor(let row) = content { try visit(path, row) }
+        }
+    }
+
+    /// The state tree (root 0) or the metadata tree (root 1).
+    func tree(
+        root: Int, tensor: (TensorRow) throws(StoreError) -> StateTensor
+    ) throws(StoreError) -> StateTree {
+        try Nodes(index).build(root: root, tensor: tensor)
+    }
+}
+
+/// All rows of `node`, to be walked in preorder.
+private struct Nodes {
+    private let index: Index
+    private let rows: [Int: [NodeRow]]
+    /// The first id of the metadata tree, once the state tree was walked.
+    private let metadataID: Int
+
+    init(_ index: Index) throws(StoreError) {
+        self.index = index
+        rows = try index.nodes()
+        let roots = rows[0] ?? []
+        guard roots.count == 2, roots[0].key == 0, roots[1].key == 1, roots.allSatisfy({ $0.position == 0 }),
+            case .inner(.dictionary, let metadataID, _) = roots[1].content
+        else { throw index.validation.damaged("the roots", "they are not a state tree and a metadata dictionary") }
+        self.metadataID = metadataID
+        // Preorder numbering makes a tree of each half: ids count up on the way, so no row is met twice or never.
+        var next = 1
+        try number(roots[0], depth: 0, &next)
+        guard next == metadataID else {
+            throw index.validation.damaged("the metadata tree", "its id is \(metadataID), expected \(next)")
+        }
+        try number(roots[1], depth: 0, &next)
+        let parents = rows.keys.max() ?? 0
+        guard parents < next else {
+            throw index.validation.damaged("node \(parents)", "it has children and is in neither tree")
+        }
+    }
+
+    private func number(_ row: NodeRow, depth: Int, _ next: inout Int) throws(StoreError) {
+        guard depth <= StateTree.maximumDepth else {
+            throw index.validation.damaged(
+                "node \(row.key)", "it is more than \(StateTree.maximumDepth) levels below the root")
+        }
+        guard case .inner(let kind, let id, _) = row.content else { return }
+        guard id == next else { throw index.validation.damaged("node \(row.key)", "its id is \(id), expected \(next)") }
+        next += 1
+        let children = rows[id] ?? []
+        if kind == .list || kind == .tuple {
+            for (position, child) in children.enumerated() where child.key != .integer(position) {
+                throw index.validation.damaged("node \(id)", "its element \(position) has the key \(child.key)")
+            }
+        } else if Set(children.map(\.key)).count != children.count {
+            throw index.validation.damaged("node \(id)", "two of its children have the same key")
+        }
+        for child in children { try number(child, depth: depth + 1, &next) }
+    }
+
+    mutating func forEach(
+        root: Int, _ visit: (StatePath, NodeRow.Content) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        var path = StatePath()
+        try walk(rows[0]![root], &path, visit)
+    }
+
+    private func walk(
+        _ row: NodeRow, _ path: inout StatePath, _ visit: (StatePath, NodeRow.Content) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        try visit(path, row.content)
+        guard case .inner(_, let id, _) = row.content else { return }
+        for child in rows[id] ?? [] {
+            path.keys.append(child.key)
+            try walk(child, &path, visit)
+            path.keys.removeLast()
+        }
+    }
+
+    func build(
+        root: Int, tensor: (TensorRow) throws(StoreError) -> StateTensor
+    ) throws(StoreError) -> StateTree {
+        try build(rows[0]![root], tensor)
+    }
+
+    private func build(
+        _ row: NodeRow, _ tensor: (TensorRow) throws(StoreError) -> StateTensor
+    ) throws(StoreError) -> StateTree {
+        switch row.content {
+        case .leaf(let leaf): return leaf
+        case .tensor(let row): return .tensor(try tensor(row))
+        case .inner(let kind, let id, let tag):
+            var children: [(StateKey, StateTree)] = []
+            for child in rows[id] ?? [] { children.append((child.key, try build(child, tensor))) }
+            return switch kind {
+            case .list: .list(children.map(\.1), tag: tag)
+            case .tuple: .tuple(children.map(\.1), tag: tag)
+            case .record: .record(type: tag ?? "", StateDictionary(keyed: children))
+            default: .dictionary(StateDictionary(keyed: children, tag: tag))
+            }
+        }
+    }
+}

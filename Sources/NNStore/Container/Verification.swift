@@ -1,0 +1,291 @@
+/// How much verification does.
+public enum VerificationLevel: String, Sendable, CaseIterable {
+    /// Header, tail, every page of the index, every row, and that they fit together.
+    case structure
+    /// The checksums of all encoded bytes too, without decoding them.
+    case checksums
+    /// Everything: all chunks are decoded and compared with their digests, padding is checked, and SQLite checks the
+    /// index.
+    case full
+}
+
+/// What verification found.
+public struct VerificationReport: Sendable {
+    /// How much was done.
+    public let level: VerificationLevel
+    /// Everything that is wrong, in the order it was found.
+    public fileprivate(set) var problems: [Problem] = []
+    /// How many storages the index names.
+    public fileprivate(set) var storageCount = 0
+    /// How many of them have no problem of their own.
+    public fileprivate(set) var soundStorageCount = 0
+
+    /// Whether nothing is wrong.
+    public var isSound: Bool { problems.isEmpty }
+}
+
+extension Checkpoint {
+    /// Verifies the container and reports every problem, not only the first.
+    ///
+    /// - Parameters:
+    ///   - progress: called with the bytes of the chunk area that were checked, and their total.
+    /// - Throws: ``StoreError`` where the file can't be read at all; damage is reported, not thrown.
+    public func verify(
+        _ level: VerificationLevel = .full, threads: Int? = nil, cancellation: Cancellation? = nil,
+        progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+    ) throws -> VerificationReport {
+        var verification = Verification(
+            self, level, threads: threads ?? Workers.defaultCount, cancellation: cancellation, progress: progress)
+        try verification.run()
+        return verification.report
+    }
+}
+
+private struct Verification {
+    private let checkpoint: Checkpoint
+    private let level: VerificationLevel
+    private let threads: Int
+    private let cancellation: Cancellation?
+    private let progress: (@Sendable (Int, Int?) -> Void)?
+    private(set) var report: VerificationReport
+    /// A tensor's name for each storage, for the messages.
+    private var names: [Int: String] = [:]
+    private var unsound: Set<Int> = []
+
+    private struct Chunk: Sendable {
+        let storage: StorageRow
+        let row: ChunkRow
+    }
+
+    init(
+        _ checkpoint: Checkpoint, _ level: VerificationLevel, threads: Int, cancellation: Cancellation?,
+        progress: (@Sendable (Int, Int?) -> Void)?
+    ) {
+        self.checkpoint = checkpoint
+        self.level = level
+        self.threads = threads
+        self.cancellation = cancellation
+        self.progress = progress
+        report = VerificationReport(level: level)
+    }
+
+    private var index: Index { checkpoint.index }
+
+    mutating func run() throws {
+        try checkPages()
+        // With a bad page the rest is still tried, but what it can't read was reported already.
+        var storages: [StorageRow] = []
+        try collecting { this throws(StoreError) in
+            for entry in try this.checkpoint.tensors where this.names[entry.storage] == nil {
+                this.names[entry.storage] = entry.name
+            }
+        }
+        try collecting { this throws(StoreError) in storages = try this.index.storages() }
+        var chunks: [Chunk] = []
+        for storage in storages {
+            try collecting(storage.id) { this throws(StoreError) in
+                for row in try ChunkReader(this.checkpoint).chunks(of: storage) {
+                    chunks.append(Chunk(storage: storage, row: row))
+                }
+            }
+        }
+        try collecting { this throws(StoreError) in try this.checkTables(storages, chunks.count) }
+        checkExtents(chunks)
+        if level != .structure { try checkChunks(chunks) }
+        if level == .full {
+            try checkPadding(chunks)
+            try collecting { this throws(StoreError) in
+                for problem in try this.index.integrityProblems() {
+                    this.report.problems.append(Problem(.index, "SQLite's integrity check: \(problem)"))
+                }
+            }
+        }
+        report.storageCount = storages.count
+        report.soundStorageCount = storages.count - unsound.count
+    }
+
+    /// Runs a step and reports damage that it throws, once.
+    private mutating func collecting(
+        _ storage: Int? = nil, _ step: (inout Verification) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        do throws(StoreError) {
+            try step(&self)
+        } catch .damaged(_, let problem) {
+            if let storage { unsound.insert(storage) }
+            if !report.problems.contains(problem) { report.problems.append(problem) }
+        }
+    }
+
+    private mutating func checkPages() throws {
+        let digest = try DigestBuilder()
+        for number in 1...index.pages.pageCount {
+            try cancellation?.check()
+            try collecting { this throws(StoreError) in
+                try this.index.pages.page(number).withRawSpan { digest.update($0) }
+            }
+        }
+        if report.problems.isEmpty, digest.digest() != checkpoint.tail.indexDigest {
+            report.problems.append(
+                Problem(.index, "the digest of the index is not the one in the tail", offset: checkpoint.tail.indexOffset))
+        }
+    }
+
+    private mutating func checkTables(_ storages: [StorageRow], _ chunkCount: Int) throws(StoreError) {
+        func require(_ rule: Bool, _ kind: Problem.Kind, _ message: String) {
+            if !rule { report.problems.append(Problem(kind, message)) }
+        }
+        _ = try checkpoint.compression
+        _ = try checkpoint.sharing
+        let history = try checkpoint.history
+        require(
+            history.last?.toVersion == checkpoint.version.description, .row,
+            "the history's last step does not lead to format \(checkpoint.version)")
+        require(
+            try index.integer("SELECT count(*) FROM chunk") == chunkCount || !unsound.isEmpty, .row,
+            "there are chunks of storages that do not exist")
+        let usesLarge = "kind IN (10, 12, 13, 14, 15, 16) AND typeof(value) = 'integer'"
+        let large = try index.integer("SELECT count(*) FROM large")
+        let used = try index.integer("SELECT count(DISTINCT value) FROM node WHERE \(usesLarge)")
+        let uses = try index.integer("SELECT count(*) FROM node WHERE \(usesLarge)")
+        let inExtra = try index.integer("SELECT count(*) FROM extra WHERE key = 'safetensors.header'")
+        require(used == uses && used + inExtra == large, .row, "the large values are not each used once")
+        require(
+            try index.integer("SELECT count(*) FROM dtype")
+                == index.integer("SELECT count(DISTINCT dtype) FROM node WHERE dtype IS NOT NULL"), .row,
+            "the table of dtypes has some that no node uses")
+
+        let state = try checkpoint.state()
+        let metadata = try checkpoint.metadata
+        // The tree's storages are new objects; the order of first use tells which row each one is.
+        var rows: [Storage: StorageRow] = [:]
+        for (entry, tensor) in zip(try checkpoint.tensors, state.tensors) {
+            rows[tensor.tensor.storage] = storages[entry.storage - 1]
+        }
+        let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
+            rows[storage]!.digest
+        }
+        require(
+            contentID == checkpoint.contentID, .digest,
+            "the content id is \(contentID), the tail says \(checkpoint.contentID)")
+    }
+
+    private mutating func checkExtents(_ chunks: [Chunk]) {
+        let sorted = chunks.sorted { $0.row.extent.lowerBound < $1.row.extent.lowerBound }
+        for (chunk, next) in zip(sorted, sorted.dropFirst())
+        where next.row.extent.lowerBound < chunk.row.extent.upperBound {
+            let isShared =
+                chunk.row.extent == next.row.extent && chunk.row.coding == next.row.coding
+                && chunk.row.checksum == next.row.checksum && chunk.row.digest == next.row.digest
+                && chunk.row.logicalSize == next.row.logicalSize
+            if !isShared {
+                report(
+                    next, .row,
+                    "its bytes overlap those of chunk \(chunk.row.sequence) of storage \(chunk.storage.id)")
+            }
+        }
+        let end = chunks.map(\.row.extent.upperBound).max() ?? FileLayout.block
+        if end != checkpoint.tail.chunkAreaEnd, unsound.isEmpty {
+            report.problems.append(
+                Problem(.tail, "the chunk area ends at \(checkpoint.tail.chunkAreaEnd), the last chunk at \(end)"))
+        }
+    }
+
+    private mutating func report(_ chunk: Chunk, _ kind: Problem.Kind, _ reason: String) {
+        let tensor = names[chunk.storage.id]
+        unsound.insert(chunk.storage.id)
+        let offset = chunk.row.extent.lowerBound
+        report.problems.append(
+            Problem(
+                kind,
+                "chunk \(chunk.row.sequence) of \(tensor ?? "storage \(chunk.storage.id)") (file offset \(offset)): \(reason)",
+                tensor: tensor, offset: offset))
+    }
+
+    private mutating func checkChunks(_ chunks: [Chunk]) throws {
+        let (source, version, decodes) = (checkpoint.source, checkpoint.sourceVersion, level == .full)
+        let total = chunks.reduce(0) { $0 + $1.row.extent.count }
+        var done = 0
+        try Workers.pipeline(
+            chunks.count, threads: threads, window: 2 * threads, cancellation: cancellation
+        ) {
+            try ChunkVerifier(source, version)
+        } produce: { number, verifier in
+            try verifier.problem(of: chunks[number].row, decodes: decodes)
+        } consume: { number, problem in
+            if let problem { report(chunks[number], problem.kind, problem.message) }
+            done += chunks[number].row.extent.count
+            progress?(done, total)
+        }
+    }
+
+    /// Checks that what belongs to no chunk is zero: the gaps of the chunk area, and the annex unless a feature claims it.
+    private mutating func checkPadding(_ chunks: [Chunk]) throws(StoreError) {
+        let tail = checkpoint.tail
+        var position = FileLayout.block
+        var gaps: [Range<Int>] = []
+        for chunk in chunks.sorted(by: { $0.row.extent.lowerBound < $1.row.extent.lowerBound }) {
+            if chunk.row.extent.lowerBound > position { gaps.append(position..<chunk.row.extent.lowerBound) }
+            position = max(position, chunk.row.extent.upperBound)
+        }
+        // With chunks missing, what looks like a gap may be theirs.
+        if !unsound.isEmpty && chunks.isEmpty { return }
+        if position < tail.chunkAreaEnd { gaps.append(position..<tail.chunkAreaEnd) }
+        let tailOffset = tail.indexOffset - FileLayout.block
+        if tail.optionalFeatures & ~Tail.knownOptionalFeatures == 0 {
+            gaps.append(tail.chunkAreaEnd..<tailOffset)
+            if tailOffset - tail.chunkAreaEnd >= FileLayout.block {
+                report.problems.append(
+                    Problem(
+                        .padding, "there is an annex of \(tailOffset - tail.chunkAreaEnd) bytes that no feature claims",
+                        offset: tail.chunkAreaEnd))
+            }
+        }
+        for gap in gaps {
+            for start in stride(from: gap.lowerBound, to: gap.upperBound, by: FileLayout.chunkSize) {
+                let part = start..<min(gap.upperBound, start + FileLayout.chunkSize)
+                let bytes = try checkpoint.source.bytes(part, of: checkpoint.sourceVersion)
+                if let place = bytes.withRawSpan({ $0.firstNonZero }) {
+                    report.problems.append(
+                        Problem(
+                            .padding, "byte \(part.lowerBound + place) of the file belongs to nothing and is not zero",
+                            offset: part.lowerBound + place))
+                    break
+                }
+            }
+        }
+    }
+}
+
+/// Checks one chunk after another; one a thread.
+private final class ChunkVerifier {
+    private let decoder: ChunkDecoder
+    private let buffer: Memory
+
+    init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
+        decoder = try ChunkDecoder(source, version)
+        buffer = try Memory.allocate(FileLayout.chunkSize)
+    }
+
+    /// What is wrong with a chunk, if anything is.
+    func problem(of chunk: ChunkRow, decodes: Bool) throws(StoreError) -> Problem? {
+        do throws(ChunkDecoder.Failure) {
+            if !decodes {
+                try buffer.withMutableBytes(in: 0..<chunk.extent.count) { (bytes) throws(ChunkDecoder.Failure) in
+                    try decoder.readEncoded(chunk, into: &bytes)
+                }
+                return nil
+            }
+            let digest = try buffer.withMutableBytes(in: 0..<chunk.logicalSize) { (bytes) throws(ChunkDecoder.Failure) in
+                try decoder.decode(chunk, into: &bytes)
+                return Digest(of: bytes.bytes)
+            }
+            if digest == chunk.digest { return nil }
+            return Problem(.digest, "its digest is \(digest), the index says \(chunk.digest)")
+        } catch {
+            switch error {
+            case .source(let error): throw error
+            case .damaged(let reason): return Problem(.chunk, reason)
+            }
+        }
+    }
+}
