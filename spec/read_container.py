@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
 """Reads and verifies NNStore containers; written from FORMAT.md alone.
 
-It is meant to be read beside the specification and to check other programs' files, so it is
-simple and strict rather than fast: opening a container reads and checks its whole index. Errors
-name the section of FORMAT.md. It needs Python 3.11 and the packages `zstandard` and `xxhash`.
+It is meant to be read beside the specification and to check other programs' files, so it is simple and strict
+rather than fast: opening a container reads and checks its whole index. Errors name the section of FORMAT.md.
+It needs Python 3.11 and the packages `zstandard` and `xxhash`.
 
     read_container.py FILE             one JSON object that describes the container
     read_container.py --tree FILE      the state tree and the metadata tree, a node a line
-    read_container.py --verify FILE    full verification: nothing if the file is sound, else a
-                                       problem a line and the exit status 1
+    read_container.py --verify FILE    full verification: nothing if sound, else a problem a line and exit status 1
 """
 
 import argparse
+import contextlib
 import hashlib
 import itertools
 import json
@@ -24,25 +24,20 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 import xxhash
 import zstandard
 
+xxh64, xxh128 = xxhash.xxh3_64_digest, xxhash.xxh3_128_digest  # in canonical form (section 1)
 PAGE = 4096
 CHUNK = 1 << 20
 I64_MAX = (1 << 63) - 1
 MAJOR = 1
-KNOWN_REQUIRED = 0  # masks of feature bits
-KNOWN_OPTIONAL = 1
-HEADER_MAGIC = b"\x89NNStore\r\n\x1a\n"
-TAIL_MAGIC = b"\x89NNStail\r\n\x1a\n"
-END_MARK = b"Start-Of-SQLite3-"
-MAX_DEPTH = 1000
-MAX_DIMENSIONS = 64
-MAX_NAME = 65_535  # bytes of a key or tag
+KNOWN_REQUIRED, KNOWN_OPTIONAL = 0, 1  # masks of feature bits
+HEADER_MAGIC, TAIL_MAGIC, END_MARK = b"\x89NNStore\r\n\x1a\n", b"\x89NNStail\r\n\x1a\n", b"Start-Of-SQLite3-"
+MAX_DEPTH, MAX_DIMENSIONS = 1000, 64
+MAX_NAME, MAX_ROW = 65_535, 999_000_000  # bytes of a key or tag, and of the values of a row
 MAX_INLINE = 512  # bytes of a value in `node`; longer ones stand in `large`
-MAX_ROW = 999_000_000
 
 KINDS = ("dictionary list tuple record tensor null boolean integer unsigned larger double string bytes scalar array "
          "strings").split()
@@ -69,12 +64,10 @@ SCHEMA = [
 
 # Section 6: the names a reader knows, with elements and bytes of a block.
 DTYPES = {
-    "F64": (1, 8), "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2),
-    "F8_E4M3": (1, 1), "F8_E5M2": (1, 1), "F8_E4M3FNUZ": (1, 1), "F8_E5M2FNUZ": (1, 1), "F8_E8M0": (1, 1),
-    "F6_E2M3": (4, 3), "F6_E3M2": (4, 3), "F4": (2, 1),
-    "I64": (1, 8), "I32": (1, 4), "I16": (1, 2), "I8": (1, 1),
-    "U64": (1, 8), "U32": (1, 4), "U16": (1, 2), "U8": (1, 1), "BOOL": (1, 1),
-    "C128": (1, 16), "C64": (1, 8),
+    "F64": (1, 8), "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "F8_E4M3": (1, 1), "F8_E5M2": (1, 1),
+    "F8_E4M3FNUZ": (1, 1), "F8_E5M2FNUZ": (1, 1), "F8_E8M0": (1, 1), "F6_E2M3": (4, 3), "F6_E3M2": (4, 3),
+    "F4": (2, 1), "I64": (1, 8), "I32": (1, 4), "I16": (1, 2), "I8": (1, 1), "U64": (1, 8), "U32": (1, 4), "U16": (1, 2),
+    "U8": (1, 1), "BOOL": (1, 1), "C128": (1, 16), "C64": (1, 8),
 }
 
 
@@ -86,39 +79,31 @@ class Unsupported(FormatError):
     """The file is of a later version or needs a feature: not damaged (section 2.4)."""
 
 
-def fail(section: str, message: str) -> NoReturn:
-    raise FormatError(f"{message} (section {section})")
-
-
-def xxh64(data: bytes, seed: int = 0) -> bytes:
-    return xxhash.xxh3_64_digest(data, seed)  # canonical form, section 1
-
-
-def xxh128(data: bytes) -> bytes:
-    return xxhash.xxh3_128_digest(data)
-
-
-def integer(value, what: str, section: str, low: int = 0, high: int = I64_MAX) -> int:
-    if type(value) is not int or not low <= value <= high:
-        fail(section, f"{what} is {value!a:.40}, not an integer from {low} to {high}")
-    return value
-
-
-def text(value, what: str, section: str, longest: int = MAX_ROW) -> str:
-    if type(value) is not str or byte_count(value) > longest:
-        fail(section, f"{what} is not a text of at most {longest} bytes")
-    return value
-
-
-def blob(value, what: str, section: str, size: int | None = None) -> bytes:
-    if type(value) is not bytes or size not in (None, len(value)):
-        fail(section, f"{what} is not a blob{'' if size is None else f' of {size} bytes'}")
-    return value
+def require(condition: object, section: str, message: str) -> None:
+    if not condition:
+        raise FormatError(f"{message} (section {section})")
 
 
 def byte_count(value) -> int:
     """The bytes of a text or blob; other values count as none."""
     return len(value) if type(value) is bytes else len(value.encode()) if type(value) is str else 0
+
+
+def integer(value, what: str, section: str, low: int = 0, high: int = I64_MAX) -> int:
+    sound = type(value) is int and low <= value <= high
+    require(sound, section, f"{what} is not an integer from {low} to {high}")
+    return value
+
+
+def text(value, what: str, section: str, longest: int = MAX_ROW) -> str:
+    require(type(value) is str and byte_count(value) <= longest, section, f"{what} is no text of up to {longest} bytes")
+    return value
+
+
+def blob(value, what: str, section: str, size: int | None = None) -> bytes:
+    sound = type(value) is bytes and size in (None, len(value))
+    require(sound, section, f"{what} is not a blob{'' if size is None else f' of {size} bytes'}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -134,6 +119,10 @@ class Tail:
     index_hash: bytes
     content_id: bytes
     file_id: bytes
+
+    @property
+    def version(self) -> str:
+        return f"{self.major}.{self.minor}"
 
 
 @dataclass(frozen=True)
@@ -156,21 +145,18 @@ class Tensor:
     flags: int
     storage: int
 
-    @property
-    def empty(self) -> bool:
-        return 0 in self.shape
 
-
-@dataclass
+@dataclass(eq=False)
 class Node:
     """Section 4. `value` is a Python value for scalars, the stored bytes for kinds 10, 11, 14 and 15."""
     key: int | str
     kind: int
-    tag: str | None = None
-    value: object = None
-    dtype: DType | None = None
-    tensor: Tensor | None = None
-    parent: "Node | None" = field(default=None, repr=False)
+    tag: str | None
+    value: object
+    dtype: DType | None
+    tensor: Tensor | None
+    parent: "Node | None" = field(repr=False)
+    depth: int
     children: list["Node"] = field(default_factory=list, repr=False)
 
     @property
@@ -201,7 +187,7 @@ class Chunk:
 
     @property
     def extent(self) -> tuple:
-        """What chunks that share an extent must have in common."""
+        """With what has to be equal in chunks that share it."""
         return self.offset, self.length, self.coding, self.part_hash, self.digest, self.size
 
 
@@ -214,105 +200,84 @@ class Storage:
     chunks: list[Chunk] = field(default_factory=list)
 
 
-class Container:
-    """An opened container: everything in its index is read and checked, chunks are read when asked for.
+class Container(contextlib.ExitStack):
+    """An opened container, to be closed: its whole index is read and checked, chunks are read when asked for.
 
-    `limit` bounds the bytes of the index, of a storage and of a tensor that is laid out; `node_limit` the nodes.
+    `limit` bounds the bytes of the index, of a storage and of a tensor that is laid out, `node_limit` the nodes.
     """
 
     def __init__(self, path: str, limit: int = 4 << 30, node_limit: int = 10_000_000):
+        super().__init__()
         self.path, self.limit, self.node_limit = path, limit, node_limit
-        self.file = open(path, "rb")
-        self.database = sqlite3.connect(":memory:")
+        self.file = self.enter_context(open(path, "rb"))
+        self.database = self.enter_context(contextlib.closing(sqlite3.connect(":memory:")))
         try:
             self.tail = self._read_ends()
             self.index = self._read_index()
             self._open_index()
-            self.dtypes = self._read_dtypes()
-            self.storages = self._read_storages()
+            self.dtypes = dict(self._read_dtypes())
+            self.storages = dict(self._read_storages())
             self._read_chunks()
-            self.state, self.metadata, large = self._read_trees()
-            self.extra = self._read_extra(large)
+            self.large, self.large_used = dict(self._rows("id, value FROM large")), 0
+            self.state, self.metadata = self._read_trees()
+            self.extra = self._read_extra()
             self.history = self._read_history()
         except BaseException:
             self.close()
             raise
-        self.tensors = [node for node in walk(self.state) if node.kind == TENSOR]
-
-    def __enter__(self) -> "Container":
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self.file.close()
-        self.database.close()
+        self.tensors = [node for node in walk(self.state) if node.tensor]
 
     def read(self, offset: int, size: int) -> bytes:
-        data = os.pread(self.file.fileno(), size, offset)
-        while len(data) < size:
-            more = os.pread(self.file.fileno(), size - len(data), offset + len(data))
-            if not more:
-                fail("2", "the file became shorter while it was read")
-            data += more
+        self.file.seek(offset)
+        data = self.file.read(size)
+        require(len(data) == size, "2", "the file became shorter while it was read")
         return data
 
     # Section 2: header, tail and end mark, in the order of section 2.4.
 
     def _read_ends(self) -> Tail:
         size = os.fstat(self.file.fileno()).st_size
-        if self.read(0, min(size, 12)) != HEADER_MAGIC:
-            fail("2.1", "not a container: no magic at the start")
+        require(self.read(0, min(size, 12)) == HEADER_MAGIC, "2.1", "not a container: no magic at the start")
         mark = self.read(max(0, size - 25), min(size, 25))
+        require(mark[:17] == END_MARK, "2.3", "cut or overwritten: no end mark where the file ends")
         offset = int.from_bytes(mark[17:], "big")
-        if mark[:17] != END_MARK:
-            fail("2.3", "cut or overwritten: no end mark where the file ends")
-        if offset % PAGE or (size - 25) % PAGE or not 2 * PAGE <= offset <= size - 25 - PAGE:
-            fail("2.3", "cut or overwritten: the end mark does not agree with the file's size")
+        agrees = offset % PAGE == (size - 25) % PAGE == 0 and 2 * PAGE <= offset <= size - 25 - PAGE
+        require(agrees, "2.3", "cut or overwritten: the end mark does not agree with the file's size")
 
         header, tail = self.read(0, PAGE), self.read(offset - PAGE, PAGE)
-        if tail[:12] != TAIL_MAGIC:
-            fail("2.2", "the tail has no magic")
-        if xxh64(header[:4088]) != header[4088:]:
-            fail("2.1", "the header's checksum does not agree")
-        if xxh128(tail[:4080]) != tail[4080:]:
-            fail("2.2", "the tail's checksum does not agree")
+        require(tail[:12] == TAIL_MAGIC, "2.2", "the tail has no magic")
+        require(xxh64(header[:4088]) == header[4088:], "2.1", "the header's checksum does not agree")
+        require(xxh128(tail[:4080]) == tail[4080:], "2.2", "the tail's checksum does not agree")
         fields = Tail(*struct.unpack("<12x2I4x5Q16s16s", tail[:96]), file_id=tail[4080:])
-        header_major = int.from_bytes(header[12:16], "little")
-        if header_major != fields.major:
-            fail("2.2", f"the header is of major version {header_major}, the tail of {fields.major}")
+        require(header[12:16] == tail[12:16], "2.2", "header and tail are of different major versions")
         if fields.major != MAJOR:
-            raise Unsupported(f"format version {fields.major}.{fields.minor} is not known (section 2.4)")
+            raise Unsupported(f"format version {fields.version} is not known (section 2.4)")
         if unknown := fields.required & ~KNOWN_REQUIRED:
             bit = (unknown & -unknown).bit_length() - 1
-            raise Unsupported(f"needs feature {bit}, of version {fields.major}.{fields.minor} (section 2.4)")
+            raise Unsupported(f"needs feature {bit}, of version {fields.version} (section 2.4)")
 
-        if any(header[16:4088]) or any(tail[20:24]) or any(tail[96:4080]):
-            fail("2", "bytes of the header or tail that must be zero are not")
-        if fields.index_offset != offset or offset + fields.index_size + 25 != size:
-            fail("2.2", "tail, end mark and size do not agree")
+        zero = not any(header[16:4088] + tail[20:24] + tail[96:4080])
+        require(zero, "2", "bytes of the header or tail that must be zero are not")
+        agree = fields.index_offset == offset and offset + fields.index_size + 25 == size
+        require(agree, "2.2", "tail, end mark and size do not agree")
         annex = offset - PAGE - fields.chunks_end
-        if fields.chunks_end < PAGE or annex < 0:
-            fail("2.2", "the end of the chunk area is not between header and tail")
-        if not fields.optional & ~KNOWN_OPTIONAL and annex >= PAGE:
-            fail("2.4", "there is an annex longer than alignment needs that no feature claims")
+        require(fields.chunks_end >= PAGE and annex >= 0, "2.2", "the chunk area does not end between header and tail")
+        claimed = fields.optional & ~KNOWN_OPTIONAL
+        require(claimed or annex < PAGE, "2.4", "no feature claims the annex, but it is longer than alignment needs")
         return fields
 
     # Section 3: the index.
 
     def _read_index(self) -> bytes:
-        if self.tail.index_size > self.limit:
-            fail("10", f"the index has {self.tail.index_size} bytes, above the limit of {self.limit}")
-        image = self.read(self.tail.index_offset, self.tail.index_size)
-        seed = int.from_bytes(self.tail.content_id[:8], "big")
-        for number, start in enumerate(range(0, len(image), PAGE), start=1):
+        size, seed = self.tail.index_size, int.from_bytes(self.tail.content_id[:8], "big")
+        require(size <= self.limit, "10", f"the index has {size} bytes, above the limit of {self.limit}")
+        image = self.read(self.tail.index_offset, size)
+        for number, start in enumerate(range(0, size, PAGE), start=1):
             page = image[start:start + PAGE]
-            if xxh64(page[:-8], (seed + number) % (1 << 64)) != page[-8:]:
-                fail("3", f"the checksum of index page {number} does not agree")
-        for at, value in {**FIRST_PAGE, 28: (len(image) // PAGE).to_bytes(4, "big")}.items():
-            if (found := image[at:at + len(value)]) != value:
-                fail("3", f"the index has {found.hex()} at byte {at} instead of {value.hex()}")
+            sound = xxh64(page[:-8], (seed + number) % (1 << 64)) == page[-8:]
+            require(sound, "3", f"the checksum of index page {number} does not agree")
+        for at, value in {**FIRST_PAGE, 28: (size // PAGE).to_bytes(4, "big")}.items():
+            require(image.startswith(value, at), "3", f"byte {at} of the index does not begin {value.hex()}")
         return image
 
     def _open_index(self) -> None:
@@ -320,201 +285,160 @@ class Container:
         self.database.execute("PRAGMA trusted_schema = OFF")
         self.database.execute("PRAGMA cell_size_check = ON")
         self.database.deserialize(self.index)
-        expected = Counter()
-        for statement in SCHEMA:
-            _, kind, name = re.split(r"[ (]", statement)[:3]
-            expected[kind.lower(), name, name, statement] += 1
-        if Counter(self._rows("type, name, tbl_name, sql FROM sqlite_schema")) != expected:
-            fail("3", "the schema of the index is not the prescribed one")
+        found = Counter(self._rows("type, name, tbl_name, sql FROM sqlite_schema"))
+        words = [(sql, *re.split(r"[ (]", sql)[1:3]) for sql in SCHEMA]
+        expected = Counter((kind.lower(), name, name, sql) for sql, kind, name in words)
+        require(found == expected, "3", "the schema of the index is not the prescribed one")
 
     def _rows(self, query: str) -> Iterator[tuple]:
         """The rows of a SELECT; whatever SQLite or a text that is not UTF-8 raises becomes a FormatError."""
         try:
             for row in self.database.execute(f"SELECT {query}"):
-                if sum(map(byte_count, row)) > MAX_ROW:
-                    fail("3", f"the values of a row have more than {MAX_ROW} bytes")
+                size = sum(map(byte_count, row))
+                require(size <= MAX_ROW, "3", f"the values of a row have {size} bytes")
                 yield row
-        except sqlite3.Error as error:
-            fail("3", f"the index is not a sound SQLite image: {error}")
-        except UnicodeDecodeError:
-            fail("3", "a text in the index is not valid UTF-8")
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            require(False, "3", f"the index is no sound SQLite image with UTF-8 texts: {str(error)!a:.200}")
 
-    def _table(self, columns: str, table: str, section: str) -> Iterator[tuple]:
-        """The rows of a table whose first column is its key; on a crafted image SQLite does not see to that."""
-        seen = set()
-        for row in self._rows(f"{columns} FROM {table}"):
-            if row[0] in seen:
-                fail(section, f"{table} has two rows with the key {row[0]!a:.80}")
-            seen.add(row[0])
-            yield row
-
-    # Section 4: trees, and the large values of section 3.
-
-    def _read_trees(self) -> tuple[Node, Node, dict]:
-        """The roots, and those rows of `large` that no node has used."""
-        large = {integer(number, "an id of large", "3", 1): value
-                 for number, value in self._table("id, value", "large", "3")}
-        below = defaultdict(list)  # rows by parent
-        rows = self._rows("parent, position, key, kind, tag, dtype, value, storage, shape, strides, offset, nbytes, flags"
-                          " FROM node")
-        for count, row in enumerate(rows, start=1):
-            if count > self.node_limit:
-                fail("10", f"more than {self.node_limit} nodes")
-            integer(row[1], "a position", "4")
-            below[integer(row[0], "a parent", "4")].append(row)
-
-        top = below.pop(0, [])
-        if sorted((position, str(key)) for _, position, key, *_ in top) != [(0, "0"), (0, "1")]:
-            fail("4", "the roots are not exactly the rows with the keys 0 and 1 and the position 0")
-        ids, larges = itertools.count(1), itertools.count(1)
-        roots: list[Node] = []
-        stack = [(row, None, 0) for row in sorted(top, key=lambda row: str(row[2]), reverse=True)]
-        while stack:
-            row, parent, depth = stack.pop()
-            try:
-                node = self._node(parent, *row[2:6], self._value(row[3], row[6], large, larges), *row[7:])
-            except FormatError as error:
-                raise FormatError(f"node {row[2]!a:.80} of parent {row[0]}: {error}") from None
-            (parent.children if parent else roots).append(node)
-            if depth > MAX_DEPTH:
-                fail("4", f"a node is more than {MAX_DEPTH} levels below its root")
-            if node.kind > RECORD:
-                continue
-            if node.value != (number := next(ids)):
-                fail("4", f"an inner node has the id {node.value} where preorder gives {number}")
-            found = sorted(below.pop(number, []), key=lambda row: row[1])
-            keys = [row[2] for row in found]
-            if [row[1] for row in found] != list(range(len(found))):
-                fail("4", f"the positions of the children of node {number} have gaps or repeat")
-            if len(set(keys)) != len(keys):
-                fail("4", f"node {number} has two children with one key")
-            if node.kind in (LIST, TUPLE) and keys != list(range(len(keys))):
-                fail("4", f"the keys of the children of list {number} are not their positions")
-            stack.extend((row, node, depth + 1) for row in reversed(found))
-        if below:
-            fail("4", f"rows of parent {min(below)} belong to no tree")
-        state, metadata = roots
-        if type(state.key) is not int or type(metadata.key) is not int:
-            fail("4", "the key of a root is not an integer")
-        check_metadata(metadata)
-        return state, metadata, large
-
-    def _value(self, kind: int, value, large: dict, larges: Iterator[int]):
-        """Section 3, large values: the column `value`, or the value it refers to, of which each is used once."""
-        integer(kind, "a node's kind", "4", 1, STRINGS)
-        if kind > INTEGER and type(value) is int:
-            if value != (number := next(larges)):
-                fail("3", f"the value refers to row {value} of large where preorder gives {number}")
-            value = take_large(value, large)
-            if byte_count(value) <= MAX_INLINE:
-                fail("3", f"a value of at most {MAX_INLINE} bytes stands in large")
-        elif byte_count(value) > MAX_INLINE:
-            fail("3", f"a value of more than {MAX_INLINE} bytes does not stand in large")
+    def _take_large(self, number: int) -> str | bytes:
+        """Large values are numbered in the order of their use, and each is used once."""
+        self.large_used += 1
+        require(number == self.large_used, "3", f"row {number} of large is used where {self.large_used} is next")
+        value = self.large.pop(number, None)
+        require(type(value) in (str, bytes), "3", f"row {number} of large is missing, or neither a text nor a blob")
         return value
 
-    def _node(self, parent, key, kind, tag, dtype, value, storage, *layout) -> Node:
+    # Section 4: trees; section 5: tensors.
+
+    def _read_trees(self) -> tuple[Node, Node]:
+        rows = defaultdict(list)  # by parent
+        for count, row in enumerate(self._rows("parent, position, key, * FROM node"), start=1):
+            require(count <= self.node_limit, "10", f"more than {self.node_limit} nodes")
+            integer(row[1], "a position", "4")
+            rows[integer(row[0], "a parent", "4")].append(row[1:3] + row[6:])
+        top = rows.pop(0, [])
+        names = sorted(f"{key!a} at {position}" for position, key, *_ in top)
+        require(names == ["0 at 0", "1 at 0"], "4", "the roots are not exactly the keys 0 and 1 with the position 0")
+
+        roots: list[Node] = []
+        ids = itertools.count(1)
+        stack = [(row, None) for row in sorted(top, key=lambda row: row[1], reverse=True)]
+        while stack:
+            row, parent = stack.pop()
+            try:
+                node = self._node(parent, *row[1:])
+            except (FormatError, UnicodeDecodeError) as error:
+                raise FormatError(f"node {row[1]!a:.80}, child of {parent.value if parent else 0}: {error}") from None
+            (parent.children if parent else roots).append(node)
+            if node.kind > RECORD:
+                continue
+            number = next(ids)
+            require(node.value == number, "4", f"an inner node has the id {node.value} where preorder gives {number}")
+            below = sorted(rows.pop(number, []), key=lambda row: row[0])
+            places, keys = [row[0] for row in below], [row[1] for row in below]
+            require(places == list(range(len(below))), "4", f"the positions below node {number} have gaps or repeat")
+            require(len(set(keys)) == len(keys), "4", f"node {number} has two children with one key")
+            require(node.kind not in (LIST, TUPLE) or keys == places, "4", f"list {number} has other keys than positions")
+            require(not below or node.depth < MAX_DEPTH, "4", f"node {number} has children below the level {MAX_DEPTH}")
+            stack.extend((row, node) for row in reversed(below))
+        require(not rows, "4", f"rows of parent {min(rows, default=0)} belong to no tree")
+        check_metadata(roots[1])
+        return roots[0], roots[1]
+
+    def _node(self, parent, key, kind, tag, value, storage, dtype, *layout) -> Node:
         if type(key) is not int:
             text(key, "the key, if no integer,", "4", MAX_NAME)
-        node = Node(key, kind, tag, parent=parent)
-        if (tag is not None or kind == RECORD) and (not text(tag, "the tag", "4", MAX_NAME) or kind > TENSOR):
-            fail("4", "a tag is empty or stands on a leaf that has none")
-        if (dtype is None) == (kind in (TENSOR, SCALAR, ARRAY)):
-            fail("4", f"a node of kind {kind} has a dtype too many or none")
-        if dtype is not None:
-            node.dtype = self.dtypes.get(text(dtype, "the dtype", "4"))
-            if node.dtype is None:
-                fail("6", f"the dtype {dtype!a:.80} is missing")
-        if kind == TENSOR:
-            node.tensor = self._tensor(node.dtype, storage, *layout)
-        elif any(column is not None for column in (storage, *layout)):
-            fail("4", "a column of tensors is not NULL in another node")
-        node.value = parse_value(kind, value, node.dtype)
-        return node
+        integer(kind, "the kind", "4", 1, STRINGS)
+        if tag is not None or kind == RECORD:
+            require(text(tag, "the tag", "4", MAX_NAME) and kind <= TENSOR, "4", "an empty tag, or one on a leaf")
+        typed = kind in (TENSOR, SCALAR, ARRAY)
+        require((dtype is not None) == typed, "4", f"a node of kind {kind} has a dtype too many or none")
+        found = self.dtypes.get(text(dtype, "the dtype", "4")) if typed else None
+        require(found or not typed, "6", "the dtype is missing")
+        require(kind == TENSOR or {storage, *layout} == {None}, "4", "a column of tensors is not NULL in another node")
+        tensor = self._tensor(found, storage, *layout) if kind == TENSOR else None
+        if kind > INTEGER and type(value) is int:
+            value = self._take_large(value)
+            require(byte_count(value) > MAX_INLINE, "3", f"a value of at most {MAX_INLINE} bytes stands in large")
+        else:
+            require(byte_count(value) <= MAX_INLINE, "3", f"a value of more than {MAX_INLINE} bytes is not in large")
+        value = parse_value(kind, value, found)
+        return Node(key, kind, tag, value, found, tensor, parent, parent.depth + 1 if parent else 0)
 
     def _tensor(self, dtype: DType, storage, shape, strides, offset, nbytes, flags) -> Tensor:
         extents = integer_array(shape, "shape")
+        require(integer(storage, "storage", "5") in self.storages, "5", f"storage {storage} is missing")
         tensor = Tensor(
             dtype, extents, contiguous_strides(extents) if strides is None else integer_array(strides, "strides"),
             strides is None, integer(offset, "offset", "5"), integer(nbytes, "nbytes", "5"),
-            integer(flags, "flags", "5", 0, 1), integer(storage, "storage", "5"))
-        if tensor.storage not in self.storages:
-            fail("5", f"storage {storage} is missing")
-        check_layout(tensor, self.storages[tensor.storage])
+            integer(flags, "flags", "5", 0, 1), storage)
+        check_layout(tensor, self.storages[storage].nbytes)
         return tensor
 
     # Sections 6 to 8: dtypes, storages and chunks, extra and history.
 
-    def _read_dtypes(self) -> dict[str, DType]:
-        dtypes = {}
-        for name, elements, size in self._table("name, elements, bytes", "dtype", "6"):
-            if not re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text(name, "a dtype's name", "6")):
-                fail("6", f"{name!a:.80} is not a name for a dtype")
-            dtypes[name] = DType(name, integer(elements, "elements", "6", 1, 65_536),
-                                 integer(size, "bytes", "6", 1, 1_048_576))
-            if DTYPES.get(name, (elements, size)) != (elements, size):
-                fail("6", f"the dtype {name} has other figures than prescribed")
-        return dtypes
+    def _read_dtypes(self) -> Iterator[tuple[str, DType]]:
+        for name, elements, size in self._rows("name, elements, bytes FROM dtype"):
+            named = re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", text(name, "a dtype's name", "6"))
+            require(named, "6", f"{name!a:.80} is not a name for a dtype")
+            integer(elements, f"the elements of {name}", "6", 1, 65_536)
+            integer(size, f"the bytes of {name}", "6", 1, 1_048_576)
+            usual = DTYPES.get(name, (elements, size))
+            require(usual == (elements, size), "6", f"the dtype {name} has other figures than prescribed")
+            yield name, DType(name, elements, size)
 
-    def _read_storages(self) -> dict[int, Storage]:
-        return {integer(number, "a storage's id", "7", 1): Storage(
-            number, integer(nbytes, "a storage's nbytes", "7"), blob(digest, "a storage's digest", "7", 16))
-            for number, nbytes, digest in self._table("id, nbytes, digest", "storage", "7")}
+    def _read_storages(self) -> Iterator[tuple[int, Storage]]:
+        for number, nbytes, digest in self._rows("id, nbytes, digest FROM storage"):
+            yield integer(number, "a storage's id", "7", 1), Storage(
+                number, integer(nbytes, "a storage's nbytes", "7"), blob(digest, "a storage's digest", "7", 16))
 
     def _read_chunks(self) -> None:
-        """Section 7: every row of `chunk`, and the digests of the storages, which follow from them."""
-        for number, seq, *constants, offset, length, parts, digest in self._rows(
+        """Every row of `chunk`, and the digests of the storages, which follow from them."""
+        for number, seq, *fixed, offset, length, parts, digest in self._rows(
                 "storage, seq, source, transform, width, offset, length, parts, digest FROM chunk ORDER BY 1, 2"):
-            what = f"chunk {seq!a:.40} of storage {number!a:.40}"
             storage = self.storages.get(integer(number, "a chunk's storage", "7"))
-            if storage is None:
-                fail("7", f"the storage of {what} is missing")
-            size = min(CHUNK, storage.nbytes - integer(seq, "a chunk's seq", "7") * CHUNK)
-            if seq != len(storage.chunks) or size <= 0:
-                fail("7", f"{what} is out of sequence")
-            for value, name, only in zip(constants, ("source", "transform", "width"), (0, 0, 1)):
-                integer(value, f"the {name} of {what}", "7", only, only)
+            what = f"chunk {integer(seq, 'the seq of a chunk', '7')} of storage {number}"
+            require(storage and seq == len(storage.chunks), "7", f"{what} is out of sequence or has no storage")
+            size = min(CHUNK, storage.nbytes - seq * CHUNK)
+            require(size > 0, "7", f"{what} is beyond the storage's end")
+            require(str(fixed) == "[0, 0, 1]", "7", f"{what} has another source, transform or width")
             integer(offset, f"the offset of {what}", "7", PAGE, self.tail.chunks_end)
             integer(length, f"the length of {what}", "7", 1, self.tail.chunks_end - offset)
-            coding, part_length, part_hash = struct.unpack("<BI8s", blob(parts, f"the value parts of {what}", "7", 13))
-            if part_length != length or coding > 1 or (length != size if coding == 0 else length >= size):
-                fail("7", f"the part of {what} has coding {coding} and {part_length} bytes for {size} in {length}")
-            if coding == 0 and offset % (PAGE if storage.nbytes >= CHUNK else 64):
-                fail("7", f"{what} is stored at {offset}, which is not aligned")
-            storage.chunks.append(Chunk(number, seq, size, offset, length, coding, part_hash,
-                                        blob(digest, f"the digest of {what}", "7", 16)))
+            coding, part_length, part_hash = struct.unpack("<BI8s", blob(parts, f"parts of {what}", "7", 13))
+            fits = part_length == length and (length == size if coding == 0 else coding == 1 and length < size)
+            require(fits, "7", f"{what} has coding {coding} and {part_length} bytes for {size} in an extent of {length}")
+            aligned = coding != 0 or offset % (PAGE if storage.nbytes >= CHUNK else 64) == 0
+            require(aligned, "7", f"{what} is stored at {offset}, which is not aligned")
+            blob(digest, f"the digest of {what}", "7", 16)
+            storage.chunks.append(Chunk(number, seq, size, offset, length, coding, part_hash, digest))
         for storage in self.storages.values():
-            if len(storage.chunks) != (count := -(-storage.nbytes // CHUNK)):
-                fail("7", f"storage {storage.id} has {len(storage.chunks)} chunks instead of {count}")
+            count = -(-storage.nbytes // CHUNK)
+            require(len(storage.chunks) == count, "7", f"storage {storage.id} does not have {count} chunks")
             digests = b"".join(chunk.digest for chunk in storage.chunks)
-            if xxh128(b"NNStore storage1" + struct.pack("<Q", storage.nbytes) + digests) != storage.digest:
-                fail("7", f"the digest of storage {storage.id} does not agree with those of its chunks")
+            digest = xxh128(b"NNStore storage1" + struct.pack("<Q", storage.nbytes) + digests)
+            require(digest == storage.digest, "7", f"the digest of storage {storage.id} is not that of its chunks")
 
-    def _read_extra(self, large: dict) -> dict[str, object]:
-        """Section 8, with the rest of `large`: a header, and nothing that is not used."""
-        extra = {text(key, "a key of extra", "8"): value for key, value in self._table("key, value", "extra", "8")}
-        if extra.get("sharing") not in ("known", "unknown"):
-            fail("8", "sharing in extra is neither known nor unknown")
+    def _read_extra(self) -> dict[str, object]:
+        """Section 8, and with it the end of `large`: nothing that is not used."""
+        extra = {text(key, "a key of extra", "8"): value for key, value in self._rows("key, value FROM extra")}
+        require(extra.get("sharing") in ("known", "unknown"), "8", "sharing in extra is neither known nor unknown")
         text(extra.get("compression"), "compression in extra", "8")
         if "safetensors.header" in extra:
-            number = integer(extra["safetensors.header"], "safetensors.header", "8", 1)
-            if number != min(large, default=0):
-                fail("3", f"safetensors.header refers to row {number} of large, which is not the next one")
-            extra["safetensors.header"] = blob(take_large(number, large), "the row of safetensors.header", "8")
-        if large:
-            fail("3", f"nothing uses row {min(large)} of large")
+            number = integer(extra["safetensors.header"], "safetensors.header", "8")
+            blob(self._take_large(number), "the row of safetensors.header in large", "8")
+        require(not self.large, "3", f"{len(self.large)} rows of large are used by nothing")
         return extra
 
     def _read_history(self) -> list[tuple]:
         rows = list(self._rows("seq, action, from_version, to_version, by FROM history ORDER BY seq"))
         for number, (seq, action, old, new, by) in enumerate(rows, start=1):
-            integer(seq, "the seq of history", "8", number, number)
-            text(action, "an action of history", "8")
-            text(by, "by in history", "8")
+            integer(seq, "the next seq of history", "8", number, number)
+            for value in (action, by):
+                text(value, "a column of history", "8")
             for version in [new] if old is None else [old, new]:
-                if not re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", text(version, "a version in history", "8")):
-                    fail("8", f"row {number} of history has the version {version!a:.40}")
-        if not rows or rows[-1][3] != f"{self.tail.major}.{self.tail.minor}":
-            fail("8", "history does not end with the version of the file")
+                sound = re.fullmatch(r"(0|[1-9][0-9]*)\.(0|[1-9][0-9]*)", text(version, "a version in history", "8"))
+                require(sound, "8", f"row {number} of history has a version that is not MAJOR.MINOR")
+        require(rows and rows[-1][3] == self.tail.version, "8", "history does not end with the version of the file")
         return rows
 
     # Section 7: the bytes of chunks and storages; section 5: those of tensors.
@@ -522,40 +446,37 @@ class Container:
     def read_chunk(self, chunk: Chunk) -> bytes:
         """Checks the part's hash, then the frame, then the decoded bytes."""
         data = self.read(chunk.offset, chunk.length)
-        if xxh64(data) != chunk.part_hash:
-            fail("7", f"the bytes of {chunk.what} are damaged")
+        require(xxh64(data) == chunk.part_hash, "7", f"the bytes of {chunk.what} are damaged")
         if chunk.coding == 1:
-            data = decompress(data, chunk)
-        if xxh128(data) != chunk.digest:
-            fail("7", f"the digest of {chunk.what} does not agree with its bytes")
+            # Section 1. In the frame's descriptor 20 hex is single segment, 08 reserved, 04 checksum, 03 dictionary.
+            prescribed = data[:4] == b"\x28\xb5\x2f\xfd" and len(data) > 4 and data[4] & 0x2F == 0x20
+            require(prescribed, "7", f"{chunk.what} is not a zstd frame of the prescribed form")
+            try:
+                size = zstandard.frame_content_size(data)
+                require(size == chunk.size, "7", f"the frame of {chunk.what} has another content size")
+                data = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+            except zstandard.ZstdError as error:
+                raise FormatError(f"the frame of {chunk.what} can't be decoded: {error} (section 7)") from None
+            require(len(data) == size, "7", f"{chunk.what} decodes to {len(data)} bytes instead of {size}")
+        require(xxh128(data) == chunk.digest, "7", f"the digest of {chunk.what} does not agree with its bytes")
         return data
 
     def read_storage(self, number: int) -> bytes:
         storage = self.storages[number]
-        if storage.nbytes > self.limit:
-            fail("10", f"storage {number} has {storage.nbytes} bytes, above the limit of {self.limit}")
+        require(storage.nbytes <= self.limit, "10", f"storage {number} has {storage.nbytes} bytes, above the limit")
         return b"".join(map(self.read_chunk, storage.chunks))
 
     def elements(self, tensor: Tensor, storage: bytes) -> Iterator[memoryview]:
-        """The tensor's elements in row-major order, block dtypes by whole blocks."""
-        if tensor.empty:
-            return
-        if tensor.nbytes > self.limit:
-            fail("10", f"a tensor has {tensor.nbytes} bytes, above the limit of {self.limit}")
-        view, size, elements = memoryview(storage), tensor.dtype.bytes, tensor.dtype.elements
-        start = tensor.offset // elements
+        """The tensor's elements in row-major order, in runs; everything is counted in whole blocks."""
+        require(tensor.nbytes <= self.limit, "10", f"a tensor has {tensor.nbytes} bytes, above the limit")
+        size, elements = tensor.dtype.bytes, tensor.dtype.elements
         if tensor.contiguous:
-            yield view[start * size:start * size + tensor.nbytes]
-            return
-        # From here on everything is counted in blocks; the last dimension of block dtypes is whole ones.
-        shape = [*tensor.shape[:-1], tensor.shape[-1] // elements]
-        strides = [*(stride // elements for stride in tensor.strides[:-1]), tensor.strides[-1]]
-        run = 1
-        while shape and (shape[-1] == 1 or strides[-1] == run):
-            run *= shape.pop()
-            strides.pop()
-        for position in positions(shape, strides, start):
-            yield view[position * size:(position + run) * size]
+            shape, strides = (tensor.nbytes // size,), (1,)
+        else:
+            shape = (*tensor.shape[:-1], tensor.shape[-1] // elements)
+            strides = (*(stride // elements for stride in tensor.strides[:-1]), tensor.strides[-1])
+        for start, count in runs(shape, strides, tensor.offset // elements):
+            yield memoryview(storage)[start * size:(start + count) * size]
 
     # Section 9: the content id.
 
@@ -563,11 +484,11 @@ class Container:
         numbers: dict[int, int] = {}
         out = xxhash.xxh3_128(b"NNStore content1")
         for node in itertools.chain(walk(self.state), walk(self.metadata)):
-            if node.parent is not None:
+            if node.parent:
                 out.update(struct.pack("<Bq", 1, node.key) if type(node.key) is int else b"\2" + packed(node.key))
             out.update(encode_node(node, numbers))
-        for number in numbers:
-            out.update(struct.pack("<Q", self.storages[number].nbytes) + self.storages[number].digest)
+        for storage in map(self.storages.get, numbers):
+            out.update(struct.pack("<Q", storage.nbytes) + storage.digest)
         return out.digest()
 
     # Section 10: full verification. Opening has checked pages, rows, layouts, trees and digests of storages.
@@ -582,10 +503,9 @@ class Container:
             found = [str(error)]
         if found != ["ok"]:
             yield from (f"SQLite's integrity check: {' '.join(message.split())} (section 10)" for message in found)
-        used = {node.dtype for root in (self.state, self.metadata) for node in walk(root)}
-        for dtype in self.dtypes.values():
-            if dtype not in used:
-                yield f"no node uses the dtype {dtype.name} (section 6)"
+        used = {node.dtype for node in itertools.chain(walk(self.state), walk(self.metadata))}
+        for dtype in set(self.dtypes.values()) - used:
+            yield f"no node uses the dtype {dtype.name} (section 6)"
         if sorted(self.storages) != list(range(1, len(self.storages) + 1)):
             yield "the storages are not numbered from 1 without gaps (section 7)"
         if self.compute_content_id() != self.tail.content_id:
@@ -593,22 +513,19 @@ class Container:
         yield from self._verify_chunks()
 
     def _verify_chunks(self) -> Iterator[str]:
-        extents: dict[int, Chunk] = {}
+        extents: dict[tuple, Chunk] = {}  # one of each set of chunks that share theirs
         for storage in self.storages.values():
             for before, chunk in zip([None, *storage.chunks], storage.chunks):
+                extents.setdefault(chunk.extent, chunk)
                 if self.extra["compression"] == "none" and (
                         chunk.coding != 0 or before and before.offset + before.length != chunk.offset):
                     yield f"{chunk.what} is not stored behind the one before (section 7)"
-                first = extents.setdefault(chunk.offset, chunk)
-                if first.extent != chunk.extent:
-                    yield f"{chunk.what} and {first.what} overlap or differ (section 7)"
-                if first is chunk or first.extent != chunk.extent:
-                    try:
-                        self.read_chunk(chunk)
-                    except FormatError as error:
-                        yield str(error)
         end = PAGE
         for _, chunk in sorted(extents.items()):
+            try:
+                self.read_chunk(chunk)
+            except FormatError as error:
+                yield str(error)
             if chunk.offset < end:
                 yield f"{chunk.what} overlaps the one before it in the file (section 7)"
             elif not self._is_zero(end, chunk.offset):
@@ -622,174 +539,31 @@ class Container:
     def _is_zero(self, start: int, end: int) -> bool:
         return not any(self.read(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK))
 
-    # What the command line prints.
-
     def describe(self) -> dict:
-        by_storage: dict[int, list[Node]] = defaultdict(list)
+        """What the command line prints."""
+        groups = defaultdict(list)  # by storage, so that one at a time is in memory
         for node in self.tensors:
-            by_storage[node.tensor.storage].append(node)
-        hashes: dict[int, str] = {}
-        for number, nodes in by_storage.items():
+            groups[node.tensor.storage].append(node)
+        hashes: dict[Node, str] = {}
+        for number, nodes in groups.items():
             data = self.read_storage(number)
             for node in nodes:
                 sha = hashlib.sha256()
                 for run in self.elements(node.tensor, data):
                     sha.update(run)
-                hashes[id(node)] = sha.hexdigest()
-        groups = (sorted(node.name for node in nodes if not node.tensor.empty) for nodes in by_storage.values())
+                hashes[node] = sha.hexdigest()
+        aliases = (sorted(node.name for node in nodes if 0 not in node.tensor.shape) for nodes in groups.values())
         return {
-            "file": self.path,
-            "version": f"{self.tail.major}.{self.tail.minor}",
-            "content_id": self.tail.content_id.hex(),
-            "file_id": self.tail.file_id.hex(),
+            "file": self.path, "version": self.tail.version,
+            "content_id": self.tail.content_id.hex(), "file_id": self.tail.file_id.hex(),
             "metadata": plain(self.metadata),
             "tensors": [{
-                "name": node.name, "dtype": node.tensor.dtype.name, "shape": node.tensor.shape,
-                "strides": node.tensor.strides, "offset": node.tensor.offset, "storage": node.tensor.storage,
-                "nbytes": node.tensor.nbytes, "sha256": hashes[id(node)],
-            } for node in self.tensors],
-            "aliases": sorted(group for group in groups if len(group) > 1),
-            "sharing": self.extra["sharing"],
-            "compression": self.extra["compression"],
+                "name": node.name, "dtype": tensor.dtype.name, "shape": tensor.shape, "strides": tensor.strides,
+                "offset": tensor.offset, "storage": tensor.storage, "nbytes": tensor.nbytes, "sha256": hashes[node],
+            } for node in self.tensors if (tensor := node.tensor)],
+            "aliases": sorted(names for names in aliases if len(names) > 1),
+            "sharing": self.extra["sharing"], "compression": self.extra["compression"],
         }
-
-
-def take_large(number: int, large: dict) -> str | bytes:
-    """Section 3: takes a large value out of those that are left."""
-    value = large.pop(number, None)
-    if type(value) not in (str, bytes):
-        fail("3", f"row {number} of large is missing or neither a text nor a blob")
-    return value
-
-
-def check_metadata(root: Node) -> None:
-    """Section 4: a dictionary without tensors, with `nnck.modules` as prescribed."""
-    if root.kind != DICTIONARY or any(node.kind == TENSOR for node in walk(root)):
-        fail("4", "the metadata tree is not a dictionary, or has a tensor")
-    for modules in (child for child in root.children if child.key == "nnck.modules"):
-        for node in [modules, *modules.children]:
-            if node.kind != DICTIONARY or type(node.key) is not str:
-                fail("4", "nnck.modules is not a dictionary of dictionaries with texts as keys")
-        for module in modules.children:
-            kinds = {child.key: child.kind for child in module.children}
-            if (kinds.get("type"), kinds.get("version")) != (STRING, INTEGER):
-                fail("4", f"the module {module.key!a:.80} of nnck.modules has no type or version")
-
-
-def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Section 5."""
-    *strides, product = itertools.accumulate((max(1, extent) for extent in reversed(shape)), int.__mul__, initial=1)
-    if product > I64_MAX:
-        fail("5", "the product of the extents does not fit into 63 bits")
-    return tuple(reversed(strides))
-
-
-def integer_array(value, what: str) -> tuple[int, ...]:
-    """Section 5: a canonical JSON array of integers that are not negative."""
-    if not re.fullmatch(r"\[((0|[1-9][0-9]{0,18})(,(0|[1-9][0-9]{0,18}))*)?\]", text(value, what, "5")):
-        fail("5", f"{what} is not a canonical array of integers")
-    numbers = tuple(map(int, value[1:-1].split(","))) if value != "[]" else ()
-    if len(numbers) > MAX_DIMENSIONS or any(number > I64_MAX for number in numbers):
-        fail("5", f"{what} has too many dimensions or too large a number")
-    return numbers
-
-
-def check_layout(tensor: Tensor, storage: Storage) -> None:
-    """Section 5: strides that say nothing, bounds, block dtypes, nbytes."""
-    elements, size = tensor.dtype.elements, tensor.dtype.bytes
-    shape, strides, count = tensor.shape, tensor.strides, math.prod(tensor.shape)
-    natural = contiguous_strides(shape)
-    if len(strides) != len(shape):
-        fail("5", "shape and strides have different lengths")
-    if not tensor.contiguous and strides == natural:
-        fail("5", "contiguous strides must be NULL")
-    if count % elements or tensor.offset % elements:
-        fail("5", f"{tensor.dtype.name} needs whole blocks of {elements} elements")
-    if count // elements * size != tensor.nbytes:
-        fail("5", f"nbytes is {tensor.nbytes} instead of {count // elements * size}")
-    if tensor.empty:
-        if tensor.offset or not tensor.contiguous:
-            fail("5", "an empty tensor must have offset 0 and contiguous strides")
-        return
-    if any(extent == 1 and stride != usual for extent, stride, usual in zip(shape, strides, natural)):
-        fail("5", "the stride of a dimension of extent 1 must be the contiguous one")
-    if elements > 1 and not tensor.contiguous:
-        if strides[-1] != 1 or shape[-1] % elements:
-            fail("5", f"a {tensor.dtype.name} tensor must have whole blocks in its last dimension")
-        if any(extent > 1 and stride % elements for extent, stride in zip(shape[:-1], strides)):
-            fail("5", f"a stride of a {tensor.dtype.name} tensor is not a whole number of blocks")
-    last = tensor.offset + sum((extent - 1) * stride for extent, stride in zip(shape, strides))
-    if last >= I64_MAX or -(-(last + 1) // elements) * size > storage.nbytes:
-        fail("5", f"the tensor reaches element {last}, outside storage {storage.id} of {storage.nbytes} bytes")
-
-
-def positions(shape: list[int], strides: list[int], start: int) -> Iterator[int]:
-    """The positions of the elements of a layout, in row-major order."""
-    if not shape:
-        yield start
-        return
-    for index in range(shape[0]):
-        yield from positions(shape[1:], strides[1:], start + index * strides[0])
-
-
-def decompress(data: bytes, chunk: Chunk) -> bytes:
-    """Sections 1 and 7: one zstd frame that is a single segment, without dictionary and checksum, and nothing else."""
-    # Frame_Header_Descriptor of RFC 8878: single segment 20 hex, reserved 08, checksum 04, dictionary 03.
-    if data[:4] != b"\x28\xb5\x2f\xfd" or len(data) < 5 or data[4] & 0x2F != 0x20:
-        fail("7", f"{chunk.what} is not a zstd frame of the prescribed kind")
-    try:
-        if zstandard.frame_content_size(data) != chunk.size:
-            fail("7", f"the frame of {chunk.what} has another content size")
-        decoded = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-    except zstandard.ZstdError as error:
-        fail("7", f"the frame of {chunk.what} can't be decoded: {error}")
-    if len(decoded) != chunk.size:
-        fail("7", f"{chunk.what} decodes to {len(decoded)} bytes instead of {chunk.size}")
-    return decoded
-
-
-def parse_value(kind: int, value, dtype: DType | None):
-    """Section 4: the column `value`, checked and as a Python value."""
-    what = f"the value of a node of kind {kind}"
-    if kind <= RECORD:
-        return integer(value, what, "4", 1)
-    if kind in (TENSOR, NULL):
-        if value is not None:
-            fail("4", f"{what} is not NULL")
-    elif kind == BOOLEAN:
-        return bool(integer(value, what, "4", 0, 1))
-    elif kind == INTEGER:
-        return integer(value, what, "4", -I64_MAX - 1)
-    elif kind == UNSIGNED:
-        return integer(int.from_bytes(blob(value, what, "4", 8), "little"), what, "4", 1 << 63, (1 << 64) - 1)
-    elif kind == LARGER:
-        number = int.from_bytes(blob(value, what, "4"), "little", signed=True)
-        if -(1 << 63) <= number < 1 << 64 or len(value) != (number if number >= 0 else ~number).bit_length() // 8 + 1:
-            fail("4", f"{what} is not as short as possible, or fits another kind")
-    elif kind == STRING:
-        text(value, what, "4")
-    elif kind == STRINGS:
-        return parse_strings(blob(value, what, "4"))
-    else:
-        blob(value, what, "4", 8 if kind == DOUBLE else dtype.bytes if kind == SCALAR else None)
-        if dtype and (dtype.elements != 1 or len(value) % dtype.bytes):
-            fail("4", f"{what} is not of whole elements, or {dtype.name} has more than one a block")
-    return value
-
-
-def parse_strings(data: bytes) -> list[str]:
-    """Section 4, kind 16."""
-    count = int.from_bytes(data[:4], "little")
-    start = 4 + 4 * count
-    if len(data) < start:
-        fail("4", "a string array is shorter than its lengths")
-    ends = list(itertools.accumulate(struct.unpack_from(f"<{count}I", data, 4), initial=start))
-    if ends[-1] != len(data):
-        fail("4", "the lengths of a string array do not add up to its size")
-    try:
-        return [data[start:end].decode() for start, end in itertools.pairwise(ends)]
-    except UnicodeDecodeError:
-        fail("4", "a string of a string array is not valid UTF-8")
 
 
 def walk(root: Node) -> Iterator[Node]:
@@ -801,6 +575,102 @@ def walk(root: Node) -> Iterator[Node]:
         stack.extend(reversed(node.children))
 
 
+def check_metadata(root: Node) -> None:
+    """Section 4: a dictionary without tensors, with `nnck.modules` as prescribed."""
+    sound = root.kind == DICTIONARY and not any(node.tensor for node in walk(root))
+    require(sound, "4", "the metadata tree is not a dictionary, or has a tensor")
+    for modules in (child for child in root.children if child.key == "nnck.modules"):
+        require(modules.kind == DICTIONARY, "4", "nnck.modules is not a dictionary")
+        for module in modules.children:
+            kinds = {child.key: child.kind for child in module.children}
+            described = module.kind == DICTIONARY and kinds == {"type": STRING, "version": INTEGER}
+            require(described and type(module.key) is str, "4", f"{module.key!a:.80} in nnck.modules is no path with a type and a version")
+
+
+def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Section 5."""
+    *strides, product = itertools.accumulate((max(1, extent) for extent in reversed(shape)), int.__mul__, initial=1)
+    require(product <= I64_MAX, "5", "the product of the extents does not fit into 63 bits")
+    return tuple(reversed(strides))
+
+
+def integer_array(value, what: str) -> tuple[int, ...]:
+    """Section 5: a canonical JSON array of integers that are not negative."""
+    canonical = re.fullmatch(r"\[((0|[1-9][0-9]{0,18})(,(0|[1-9][0-9]{0,18}))*)?\]", text(value, what, "5"))
+    require(canonical, "5", f"{what} is not a canonical array of integers")
+    numbers = tuple(map(int, value[1:-1].split(","))) if value != "[]" else ()
+    sound = len(numbers) <= MAX_DIMENSIONS and max(numbers, default=0) <= I64_MAX
+    require(sound, "5", f"{what} has too many dimensions or too large a number")
+    return numbers
+
+
+def check_layout(tensor: Tensor, available: int) -> None:
+    """Section 5: strides that say nothing, bounds, block dtypes, nbytes."""
+    name, elements, size = tensor.dtype.name, tensor.dtype.elements, tensor.dtype.bytes
+    shape, strides, count = tensor.shape, tensor.strides, math.prod(tensor.shape)
+    natural = contiguous_strides(shape)
+    require(len(strides) == len(shape), "5", "shape and strides have different lengths")
+    require(tensor.contiguous or strides != natural, "5", "contiguous strides must be NULL")
+    blocks, rest = divmod(count, elements)
+    require(not rest and tensor.offset % elements == 0, "5", f"{name} needs whole blocks of {elements} elements")
+    require(blocks * size == tensor.nbytes, "5", f"nbytes is {tensor.nbytes} instead of {blocks * size}")
+    if count == 0:
+        require(tensor.contiguous and not tensor.offset, "5", "an empty tensor has an offset or strides")
+        return
+    dimensions = list(zip(shape, strides, natural))
+    sound = all(extent > 1 or stride == usual for extent, stride, usual in dimensions)
+    require(sound, "5", "the stride of a dimension of extent 1 must be the contiguous one")
+    if elements > 1 and not tensor.contiguous:
+        sound = strides[-1] == 1 and shape[-1] % elements == 0
+        require(sound, "5", f"a {name} tensor must have whole blocks in its last dimension")
+        sound = all(extent == 1 or stride % elements == 0 for extent, stride, _ in dimensions[:-1])
+        require(sound, "5", f"a stride of a {name} tensor is not a whole number of blocks")
+    last = tensor.offset + sum((extent - 1) * stride for extent, stride, _ in dimensions)
+    inside = last < I64_MAX and -(-(last + 1) // elements) * size <= available
+    require(inside, "5", f"the tensor reaches element {last}, outside its storage of {available} bytes")
+
+
+def runs(shape: tuple[int, ...], strides: tuple[int, ...], start: int) -> Iterator[tuple[int, int]]:
+    """A layout in row-major order, as adjacent elements: the position of the first and the number."""
+    if strides == contiguous_strides(shape):
+        yield start, math.prod(shape)
+        return
+    for index in range(shape[0]):
+        yield from runs(shape[1:], strides[1:], start + index * strides[0])
+
+
+def parse_value(kind: int, value, dtype: DType | None):
+    """Section 4: the column `value`, checked and as a Python value."""
+    what = f"the value of a node of kind {kind}"
+    if kind in (TENSOR, NULL):
+        require(value is None, "4", f"{what} is not NULL")
+        return None
+    if kind <= INTEGER:
+        low, high = {BOOLEAN: (0, 1), INTEGER: (-I64_MAX - 1, I64_MAX)}.get(kind, (1, I64_MAX))
+        number = integer(value, what, "4", low, high)
+        return bool(number) if kind == BOOLEAN else number
+    if kind == STRING:
+        return text(value, what, "4")
+    blob(value, what, "4", {UNSIGNED: 8, DOUBLE: 8, SCALAR: dtype and dtype.bytes}.get(kind))
+    if kind == UNSIGNED:
+        return integer(int.from_bytes(value, "little"), what, "4", 1 << 63, (1 << 64) - 1)
+    if kind == LARGER:
+        number = int.from_bytes(value, "little", signed=True)
+        shortest = len(value) == (number if number >= 0 else ~number).bit_length() // 8 + 1
+        needed = not -(1 << 63) <= number < 1 << 64
+        require(shortest and needed, "4", f"{what} is not as short as possible, or fits another kind")
+    if dtype:
+        require(dtype.elements == 1, "4", f"the dtype {dtype.name} of a typed value has more than one element a block")
+        require(len(value) % dtype.bytes == 0, "4", f"{what} does not have whole elements")
+    if kind != STRINGS:
+        return value
+    count = int.from_bytes(value[:4], "little")
+    require(len(value) >= 4 + 4 * count, "4", "a string array is shorter than its lengths")
+    ends = list(itertools.accumulate(struct.unpack_from(f"<{count}I", value, 4), initial=4 + 4 * count))
+    require(ends[-1] == len(value), "4", "the lengths of a string array do not add up to its size")
+    return [value[start:end].decode() for start, end in itertools.pairwise(ends)]
+
+
 def packed(value: str | bytes) -> bytes:
     """Section 9: *text* and *blob*."""
     data = value.encode() if type(value) is str else value
@@ -809,24 +679,25 @@ def packed(value: str | bytes) -> bytes:
 
 def encode_node(node: Node, numbers: dict[int, int]) -> bytes:
     """Section 9: what stands for a node, without its children. New storages get the next number."""
-    out, kind, value = bytes([node.kind]), node.kind, node.value
+    out, kind, value, tensor = bytes([node.kind]), node.kind, node.value, node.tensor
     if kind <= TENSOR:
         out += b"\0" if node.tag is None else b"\1" + packed(node.tag)
-    dtype = packed(node.dtype.name) + struct.pack("<2Q", node.dtype.elements, node.dtype.bytes) if node.dtype else b""
+    if tensor:
+        out += struct.pack("<Q", numbers.setdefault(tensor.storage, len(numbers)))
+    if node.dtype:
+        out += packed(node.dtype.name) + struct.pack("<2Q", node.dtype.elements, node.dtype.bytes)
+    if tensor:
+        n = len(tensor.shape)
+        return out + struct.pack(f"<Q{2 * n}qqQ", n, *tensor.shape, *tensor.strides, tensor.offset, tensor.flags)
     if kind <= RECORD:
         return out + struct.pack("<Q", len(node.children))
-    if kind == TENSOR:
-        tensor, n = node.tensor, len(node.tensor.shape)
-        number = numbers.setdefault(tensor.storage, len(numbers))
-        return out + struct.pack("<Q", number) + dtype + struct.pack(
-            f"<Q{2 * n}qqQ", n, *tensor.shape, *tensor.strides, tensor.offset, tensor.flags)
     if kind in (NULL, DOUBLE):
         return out + (value or b"")
     if kind in (BOOLEAN, INTEGER, UNSIGNED):
         return out + struct.pack({BOOLEAN: "<B", INTEGER: "<q", UNSIGNED: "<Q"}[kind], value)
     if kind == STRINGS:
         return out + struct.pack("<Q", len(value)) + b"".join(map(packed, value))
-    return out + dtype + packed(value)
+    return out + packed(value)
 
 
 def plain(node: Node):
@@ -845,22 +716,17 @@ def plain(node: Node):
 
 def print_tree(root: Node, title: str) -> None:
     """A node a line: key, kind, tag, value."""
-    stack = [(root, 0)]
-    while stack:
-        node, depth = stack.pop()
-        words = [KINDS[node.kind - 1]]
-        if node.tag is not None:
-            words.append(f"<{json.dumps(node.tag)}>")
-        if node.tensor:
-            t = node.tensor
-            words.append(f"{t.dtype.name} {list(t.shape)} storage {t.storage} offset {t.offset} strides {list(t.strides)} "
-                         f"flags {t.flags}")
+    for node in walk(root):
+        words = [KINDS[node.kind - 1]] + ([f"<{json.dumps(node.tag)}>"] if node.tag else [])
+        if node.dtype:
+            words.append(node.dtype.name)
+        if t := node.tensor:
+            layout = f"offset {t.offset} strides {list(t.strides)} flags {t.flags}"
+            words.append(f"{list(t.shape)} storage {t.storage} {layout}")
         elif node.kind > TENSOR:
-            words += [node.dtype.name] if node.dtype else []
             value = json.dumps(plain(node))
             words.append(value if len(value) <= 200 else f"{value[:200]}... ({len(value)} characters)")
-        print(f"{'  ' * depth}{json.dumps(node.key) if depth else title}: {' '.join(words)}")
-        stack.extend((child, depth + 1) for child in reversed(node.children))
+        print(f"{'  ' * node.depth}{json.dumps(node.key) if node.depth else title}: {' '.join(words)}")
 
 
 def main() -> int:
@@ -883,8 +749,8 @@ def main() -> int:
             else:
                 print(json.dumps(container.describe()))
     except (FormatError, OSError) as error:
+        problems = 1
         print(f"{arguments.file}: {error}", file=sys.stdout if arguments.verify else sys.stderr)
-        return 1
     return 1 if problems else 0
 
 

@@ -5,8 +5,7 @@ final class ContainerOutput {
     private let sink: any ByteSink
     private let options: SaveOptions
     private let index: IndexWriter
-    private var digests: [Digest] = []
-    private var sizes: [Int] = []
+    private var storages: [StorageRow] = []
     /// Bytes that wait for a larger write.
     private var buffer: [UInt8] = []
     private var position = 0
@@ -87,23 +86,34 @@ final class ContainerOutput {
 
     /// Adds a storage, all of whose chunks were written. Ids come in order.
     func add(_ storage: StorageRow) throws(StoreError) {
-        precondition(storage.id == digests.count + 1)
-        digests.append(storage.digest)
-        sizes.append(storage.byteCount)
+        precondition(storage.id == storages.count + 1)
+        storages.append(storage)
         try index.addStorage(storage)
     }
 
     // MARK: The end
 
-    /// Writes trees, index, tail and mark, and finishes the sink.
+    /// Writes trees, index, tail and mark, and finishes the sink. After an error nothing is left of the container.
     func finish(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
+        defer {
+            // Does nothing if the sink was finished.
+            sink.abandon()
+            isFinished = true
+        }
+        try writeEnd(state: state, metadata: metadata, ids: ids)
+        if options.verifies, let file = sink as? FileSink { try verify(file) }
+        try sink.finish(options.existing)
+    }
+
+    private func writeEnd(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
         try checkMetadata(metadata)
         try index.addTrees(state: state, metadata: metadata) { (tensor, path) throws(StoreError) in
             guard let id = ids[tensor.storage] else {
                 throw .invalidTree(path: path.flatName, reason: "its storage was not declared by this writer")
             }
-            guard tensor.layout.byteRange.upperBound <= sizes[id - 1] else {
-                throw .invalidTree(path: path.flatName, reason: "it reaches outside its storage of \(sizes[id - 1]) bytes")
+            let size = storages[id - 1].byteCount
+            guard tensor.layout.byteRange.upperBound <= size else {
+                throw .invalidTree(path: path.flatName, reason: "it reaches outside its storage of \(size) bytes")
             }
             return id
         }
@@ -116,7 +126,7 @@ final class ContainerOutput {
             HistoryStep(action: "created", fromVersion: nil, toVersion: FileLayout.version.description, by: Library.name)
         ])
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
-            digests[ids[storage]! - 1]
+            storages[ids[storage]! - 1]
         }
         let image = try index.image(contentID: contentID)
         let tailOffset = (position + FileLayout.block - 1) / FileLayout.block * FileLayout.block
@@ -129,9 +139,6 @@ final class ContainerOutput {
         try append(image)
         try append(Tail.endMark(indexOffset: tail.indexOffset))
         try flush()
-        if options.verifies, let file = sink as? FileSink { try verify(file) }
-        try sink.finish(options.existing)
-        isFinished = true
     }
 
     private func checkMetadata(_ metadata: StateTree) throws(StoreError) {

@@ -12,17 +12,19 @@ enum ContentID {
 
     /// The content id of two trees.
     ///
-    /// - Parameter digest: the digest of a storage that a tensor of the tree uses.
+    /// - Parameter stored: the row of a storage that a tensor of the tree uses, as it is in the file: what was written
+    ///   of it may be less than what it has.
     static func of(
-        state: StateTree, metadata: StateTree, digest: (Storage) throws(StoreError) -> Digest
+        state: StateTree, metadata: StateTree, stored: (Storage) throws(StoreError) -> StorageRow
     ) throws(StoreError) -> Digest {
         var writer = try Writer()
         try writer.append(state)
         try writer.append(metadata)
         for storage in writer.storages {
             var bytes: [UInt8] = []
-            bytes.append(littleEndian: UInt64(storage.byteCount))
-            bytes += try digest(storage).bytes
+            let row = try stored(storage)
+            bytes.append(littleEndian: UInt64(row.byteCount))
+            bytes += row.digest.bytes
             writer.append(bytes)
         }
         return writer.digest()

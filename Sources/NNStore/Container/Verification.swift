@@ -162,7 +162,7 @@ private struct Verification {
             rows[tensor.tensor.storage] = storages[entry.storage - 1]
         }
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
-            rows[storage]!.digest
+            rows[storage]!
         }
         require(
             contentID == checkpoint.contentID, .digest,

@@ -19,7 +19,8 @@ public protocol ByteSink {
     /// Makes what was appended the object's contents, on stable storage, as a whole. Called once, last.
     func finish(_ existing: ExistingDestination) throws(StoreError)
 
-    /// Gives up: the destination stays as it was, and nothing is left behind. Does nothing after `finish`.
+    /// Gives up: the destination stays as it was, and nothing is left behind. Does nothing after a `finish` that
+    /// succeeded.
     func abandon()
 }
 

@@ -1,0 +1,7 @@
+import Foundation
+
+/// The seed that the environment asks for, to repeat a failed run.
+let environmentSeed: UInt64? = ProcessInfo.processInfo.environment["NNSTORE_TEST_SEED"].flatMap { UInt64($0) }
+
+/// Whether `make test-exhaustive` runs: everything instead of a sample.
+let isExhaustive = ProcessInfo.processInfo.environment["NNSTORE_EXHAUSTIVE"] == "1"

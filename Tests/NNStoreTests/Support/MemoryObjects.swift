@@ -1,0 +1,74 @@
+import NNStore
+import Synchronization
+
+/// A test double for a file: a source over bytes in memory.
+struct MemorySource: ByteSource {
+    let name: String
+    let contents: [UInt8]
+
+    init(_ contents: [UInt8], name: String = "memory") {
+        self.contents = contents
+        self.name = name
+    }
+
+    func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
+        (Array(contents.suffix(count)), SourceVersion(byteCount: contents.count))
+    }
+
+    func read(
+        _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        var position = 0
+        for range in ranges {
+            guard range.upperBound <= contents.count else {
+                throw .incomplete(file: name, reason: "it ends at byte \(contents.count)")
+            }
+            for index in range {
+                destination.storeBytes(of: contents[index], toByteOffset: position, as: UInt8.self)
+                position += 1
+            }
+        }
+    }
+}
+
+/// A test double for a file that is written: a sink that keeps the bytes.
+final class MemorySink: ByteSink {
+    let name = "memory"
+    private(set) var contents: [UInt8] = []
+    private(set) var isFinished = false
+    private(set) var isAbandoned = false
+
+    func append(_ bytes: RawSpan) throws(StoreError) {
+        bytes.withUnsafeBytes { contents.append(contentsOf: $0) }
+    }
+
+    func finish(_ existing: ExistingDestination) throws(StoreError) { isFinished = true }
+
+    func abandon() { isAbandoned = true }
+}
+
+/// Saves a tree into memory.
+func containerBytes(
+    _ state: StateTree, metadata: StateTree = [:], options: SaveOptions = SaveOptions()
+) throws -> [UInt8] {
+    let sink = MemorySink()
+    try Checkpoint.save(state, metadata: metadata, to: sink, options: options)
+    return sink.contents
+}
+
+extension StateTensor {
+    /// The elements in row-major order, one after another.
+    var elementBytes: [UInt8] {
+        get throws {
+            var bytes: [UInt8] = []
+            try forEachPiece { piece in piece.withUnsafeBytes { bytes.append(contentsOf: $0) } }
+            return bytes
+        }
+    }
+}
+
+extension Storage {
+    var allBytes: [UInt8] {
+        get throws { try withBytes { span in span.withUnsafeBytes { Array($0) } } }
+    }
+}

@@ -1,0 +1,151 @@
+import Foundation
+import NNStore
+import SystemPackage
+import Testing
+
+@Suite("Writing")
+struct WritingTests {
+    /// A tree with several chunks, ties, views with holes, compressible and random data.
+    static func mixedTree(seed: UInt64 = 1) throws -> StateTree {
+        var generator = SeededGenerator(seed: seed)
+        let random = try Storage(generator.bytes(2_500_000))
+        let zeros = try Storage(byteCount: 3 << 20)
+        let holes = try Storage(generator.bytes(1_200_000))
+        return [
+            "random": .tensor(try StateTensor(storage: random, layout: TensorLayout(.f32, shape: [625, 1000]))),
+            "transposed": .tensor(
+                try StateTensor(storage: random, layout: TensorLayout(.f32, shape: [1000, 625], strides: [1, 1000]))),
+            "zeros": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.f64, shape: [3 << 17]))),
+            "column": .tensor(
+                try StateTensor(storage: holes, layout: TensorLayout(.i16, shape: [600], strides: [1000], offset: 3))),
+            "empty": .tensor(try StateTensor([Float](), dtype: .f32, shape: [0, 4])),
+            "step": 12,
+        ]
+    }
+
+    @Test("the same tree gives the same bytes, whatever the number of threads")
+    func deterministic() throws {
+        for compression in Compression.allCases {
+            let one = try containerBytes(
+                WritingTests.mixedTree(), options: SaveOptions(compression: compression, threads: 1))
+            for threads in [2, 5] {
+                let isSame =
+                    try containerBytes(
+                        WritingTests.mixedTree(), options: SaveOptions(compression: compression, threads: threads)) == one
+                #expect(isSame, "\(compression), \(threads) threads")
+            }
+        }
+    }
+
+    @Test("a container fed piece by piece equals one saved from a tree")
+    func fedWriter() throws {
+        var generator = SeededGenerator(seed: 5)
+        let bytes = generator.bytes(3_000_000)
+        let layout = try TensorLayout(.u8, shape: [bytes.count])
+        let small = try TensorLayout(.f32, shape: [2])
+        let empty = try TensorLayout(.f32, shape: [0])
+        let smallBytes: [UInt8] = [1, 2, 3, 4, 5, 6, 7, 8]
+        let tree: StateTree = [
+            "big": .tensor(try StateTensor(storage: Storage(bytes), layout: layout)),
+            "empty": .tensor(try StateTensor(storage: Storage(byteCount: 0), layout: empty)),
+            "small": .tensor(try StateTensor(storage: Storage(smallBytes), layout: small)), "n": 3,
+        ]
+        for compression in Compression.allCases {
+            let options = SaveOptions(compression: compression)
+            let sink = MemorySink()
+            let writer = try ContainerWriter(sink: sink, options: options)
+            let big = try writer.declareStorage(byteCount: bytes.count)
+            var position = 0
+            while position < bytes.count {
+                let count = min(bytes.count - position, Int.random(in: 1...700_000, using: &generator))
+                try writer.append(Array(bytes[position..<position + count]))
+                position += count
+            }
+            let none = try writer.declareStorage(byteCount: 0)
+            let last = try writer.declareStorage(byteCount: 8)
+            try writer.append(smallBytes)
+            try writer.finish(
+                [
+                    "big": .tensor(try StateTensor(storage: big, layout: layout)),
+                    "empty": .tensor(try StateTensor(storage: none, layout: empty)),
+                    "small": .tensor(try StateTensor(storage: last, layout: small)), "n": 3,
+                ], metadata: [:])
+            let isSame = try sink.contents == containerBytes(tree, options: options)
+            #expect(isSame, "\(compression)")
+            #expect(throws: StoreError.self) { try big.load() }
+        }
+    }
+
+    @Test("a fed writer refuses bytes that do not fit what was declared, and leaves nothing")
+    func fedWriterMistakes() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("x.nnck")
+        do {
+            let writer = try ContainerWriter(path: path)
+            let storage = try writer.declareStorage(byteCount: 4)
+            try writer.append([1, 2])
+            #expect(throws: StoreError.self) { try writer.declareStorage(byteCount: 1) }
+            #expect(throws: StoreError.self) { try writer.finish([:]) }
+            try writer.append([3, 4])
+            #expect(throws: StoreError.self) { try writer.append([5]) }
+            let foreign = try StateTensor([UInt8(1)], dtype: .u8, shape: [1])
+            #expect(throws: StoreError.self) { try writer.finish(["t": .tensor(foreign)]) }
+            #expect(storage.byteCount == 4)
+        }
+        #expect(folder.names == [])
+    }
+
+    @Test("a pipe gets the bytes that a file has")
+    func pipe() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("file.nnck")
+        let tree = try WritingTests.mixedTree()
+        try Checkpoint.save(tree, to: path)
+        let pipe = folder.path("pipe")
+        #expect(mkfifo(pipe, 0o600) == 0)
+        let reader = Process()
+        reader.executableURL = URL(fileURLWithPath: "/bin/sh")
+        reader.arguments = ["-c", "cat '\(pipe)' > '\(folder.path("piped.nnck"))'"]
+        try reader.run()
+        try Checkpoint.save(tree, to: pipe)
+        reader.waitUntilExit()
+        let isSame =
+            try Data(contentsOf: URL(fileURLWithPath: path))
+            == Data(contentsOf: URL(fileURLWithPath: folder.path("piped.nnck")))
+        #expect(isSame)
+    }
+
+    @Test("saving can be stopped, and leaves nothing")
+    func cancellation() throws {
+        let folder = try TemporaryFolder()
+        let cancellation = Cancellation()
+        let options = SaveOptions(cancellation: cancellation) { done, _ in
+            if done > 1 << 20 { cancellation.cancel() }
+        }
+        #expect(throws: StoreError.cancelled) {
+            try Checkpoint.save(WritingTests.mixedTree(), to: folder.path("x.nnck"), options: options)
+        }
+        #expect(folder.names == [])
+    }
+
+    @Test("an error while a storage is read reaches the caller, and leaves nothing")
+    func failingBacking() throws {
+        struct Broken: StorageBacking {
+            struct Failure: Error {}
+            let byteCount = 5 << 20
+            func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+                if range.lowerBound >= 3 << 20 { throw Failure() }
+            }
+        }
+        let folder = try TemporaryFolder()
+        let tensor = try StateTensor(
+            storage: Storage(backing: Broken()), layout: TensorLayout(.u8, shape: [5 << 20]))
+        for threads in [1, 3] {
+            #expect(throws: Broken.Failure.self) {
+                try Checkpoint.save(
+                    ["t": .tensor(tensor)], to: folder.path("x.nnck"), options: SaveOptions(threads: threads))
+            }
+        }
+        #expect(folder.names == [])
+    }
+}
