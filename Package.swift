@@ -51,7 +51,7 @@ let package = Package(
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
 
-        .testTarget(name: "NNStoreTests", dependencies: ["NNStore"]),
+        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
         .testTarget(name: "NNInteropTests", dependencies: ["NNInterop"], resources: [.copy("Fixtures")]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],

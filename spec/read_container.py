@@ -66,8 +66,8 @@ SCHEMA = [
 DTYPES = {
     "F64": (1, 8), "F32": (1, 4), "F16": (1, 2), "BF16": (1, 2), "F8_E4M3": (1, 1), "F8_E5M2": (1, 1),
     "F8_E4M3FNUZ": (1, 1), "F8_E5M2FNUZ": (1, 1), "F8_E8M0": (1, 1), "F6_E2M3": (4, 3), "F6_E3M2": (4, 3),
-    "F4": (2, 1), "I64": (1, 8), "I32": (1, 4), "I16": (1, 2), "I8": (1, 1), "U64": (1, 8), "U32": (1, 4), "U16": (1, 2),
-    "U8": (1, 1), "BOOL": (1, 1), "C128": (1, 16), "C64": (1, 8),
+    "F4": (2, 1), "I64": (1, 8), "I32": (1, 4), "I16": (1, 2), "I8": (1, 1), "U64": (1, 8), "U32": (1, 4),
+    "U16": (1, 2), "U8": (1, 1), "BOOL": (1, 1), "C128": (1, 16), "C64": (1, 8),
 }
 
 
@@ -277,7 +277,7 @@ class Container(contextlib.ExitStack):
             sound = xxh64(page[:-8], (seed + number) % (1 << 64)) == page[-8:]
             require(sound, "3", f"the checksum of index page {number} does not agree")
         for at, value in {**FIRST_PAGE, 28: (size // PAGE).to_bytes(4, "big")}.items():
-            require(image.startswith(value, at), "3", f"byte {at} of the index does not begin {value.hex()}")
+            require(image.startswith(value, at), "3", f"byte {at} of the index does not begin the bytes {value.hex()}")
         return image
 
     def _open_index(self) -> None:
@@ -327,7 +327,7 @@ class Container(contextlib.ExitStack):
             row, parent = stack.pop()
             try:
                 node = self._node(parent, *row[1:])
-            except (FormatError, UnicodeDecodeError) as error:
+            except FormatError as error:
                 raise FormatError(f"node {row[1]!a:.80}, child of {parent.value if parent else 0}: {error}") from None
             (parent.children if parent else roots).append(node)
             if node.kind > RECORD:
@@ -338,7 +338,7 @@ class Container(contextlib.ExitStack):
             places, keys = [row[0] for row in below], [row[1] for row in below]
             require(places == list(range(len(below))), "4", f"the positions below node {number} have gaps or repeat")
             require(len(set(keys)) == len(keys), "4", f"node {number} has two children with one key")
-            require(node.kind not in (LIST, TUPLE) or keys == places, "4", f"list {number} has other keys than positions")
+            require(node.kind not in (LIST, TUPLE) or keys == places, "4", f"list {number} has wrong keys")
             require(not below or node.depth < MAX_DEPTH, "4", f"node {number} has children below the level {MAX_DEPTH}")
             stack.extend((row, node) for row in reversed(below))
         require(not rows, "4", f"rows of parent {min(rows, default=0)} belong to no tree")
@@ -359,7 +359,7 @@ class Container(contextlib.ExitStack):
         tensor = self._tensor(found, storage, *layout) if kind == TENSOR else None
         if kind > INTEGER and type(value) is int:
             value = self._take_large(value)
-            require(byte_count(value) > MAX_INLINE, "3", f"a value of at most {MAX_INLINE} bytes stands in large")
+            require(byte_count(value) > MAX_INLINE, "3", f"a value of at most {MAX_INLINE} bytes is in large")
         else:
             require(byte_count(value) <= MAX_INLINE, "3", f"a value of more than {MAX_INLINE} bytes is not in large")
         value = parse_value(kind, value, found)
@@ -406,7 +406,7 @@ class Container(contextlib.ExitStack):
             integer(length, f"the length of {what}", "7", 1, self.tail.chunks_end - offset)
             coding, part_length, part_hash = struct.unpack("<BI8s", blob(parts, f"parts of {what}", "7", 13))
             fits = part_length == length and (length == size if coding == 0 else coding == 1 and length < size)
-            require(fits, "7", f"{what} has coding {coding} and {part_length} bytes for {size} in an extent of {length}")
+            require(fits, "7", f"{what} has coding {coding} and {part_length} bytes for {size}, extent {length}")
             aligned = coding != 0 or offset % (PAGE if storage.nbytes >= CHUNK else 64) == 0
             require(aligned, "7", f"{what} is stored at {offset}, which is not aligned")
             blob(digest, f"the digest of {what}", "7", 16)
@@ -582,9 +582,9 @@ def check_metadata(root: Node) -> None:
     for modules in (child for child in root.children if child.key == "nnck.modules"):
         require(modules.kind == DICTIONARY, "4", "nnck.modules is not a dictionary")
         for module in modules.children:
-            kinds = {child.key: child.kind for child in module.children}
-            described = module.kind == DICTIONARY and kinds == {"type": STRING, "version": INTEGER}
-            require(described and type(module.key) is str, "4", f"{module.key!a:.80} in nnck.modules is no path with a type and a version")
+            kinds = {child.key: child.kind for child in module.children if module.kind == DICTIONARY}
+            sound = kinds == {"type": STRING, "version": INTEGER} and type(module.key) is str
+            require(sound, "4", f"{module.key!a:.80} in nnck.modules is no path with a type and a version")
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -668,7 +668,10 @@ def parse_value(kind: int, value, dtype: DType | None):
     require(len(value) >= 4 + 4 * count, "4", "a string array is shorter than its lengths")
     ends = list(itertools.accumulate(struct.unpack_from(f"<{count}I", value, 4), initial=4 + 4 * count))
     require(ends[-1] == len(value), "4", "the lengths of a string array do not add up to its size")
-    return [value[start:end].decode() for start, end in itertools.pairwise(ends)]
+    try:
+        return [value[start:end].decode() for start, end in itertools.pairwise(ends)]
+    except UnicodeDecodeError:
+        raise FormatError("a string of a string array is not valid UTF-8 (section 4)") from None
 
 
 def packed(value: str | bytes) -> bytes:

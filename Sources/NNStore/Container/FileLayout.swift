@@ -47,6 +47,8 @@ enum FileLayout {
 /// The first block of a container.
 struct Header {
     let majorVersion: Int
+    /// Where a byte that is zero in version 1 is not.
+    private let firstNonZero: Int?
 
     /// The block's bytes.
     var bytes: [UInt8] {
@@ -60,7 +62,7 @@ struct Header {
     /// Reads a header.
     ///
     /// - Throws: ``StoreError/notAContainer(file:found:)`` without the magic, ``StoreError/damaged(file:problem:)`` for
-    ///   anything else that is wrong. The version is not judged.
+    ///   another checksum. The version is not judged, nor what may differ between versions.
     init(_ bytes: [UInt8], file: String) throws(StoreError) {
         guard bytes.starts(with: FileLayout.headerMagic) else {
             throw .notAContainer(file: file, found: Header.describe(bytes))
@@ -77,14 +79,26 @@ struct Header {
                     problem: Problem(
                         .header, "the header's checksum is \(found), it says \(expected)", offset: 0))
             }
-            guard span.extracting(16..<FileLayout.pageContent).firstNonZero == nil else {
-                throw .damaged(file: file, problem: Problem(.header, "the header has bytes that should be zero", offset: 16))
-            }
-            return Header(majorVersion: Int(span.littleEndian(at: 12, as: UInt32.self)))
+            return Header(
+                majorVersion: Int(span.littleEndian(at: 12, as: UInt32.self)),
+                firstNonZero: span.extracting(16..<FileLayout.pageContent).firstNonZero.map { $0 + 16 })
         }
     }
 
-    init(majorVersion: Int) { self.majorVersion = majorVersion }
+    /// The header of a version's files.
+    init(majorVersion: Int) { self.init(majorVersion: majorVersion, firstNonZero: nil) }
+
+    private init(majorVersion: Int, firstNonZero: Int?) {
+        self.majorVersion = majorVersion
+        self.firstNonZero = firstNonZero
+    }
+
+    /// Checks what only this version's headers have to be, once the version was judged.
+    func checkZeros(file: String) throws(StoreError) {
+        guard let firstNonZero else { return }
+        throw .damaged(
+            file: file, problem: Problem(.header, "the header has bytes that should be zero", offset: firstNonZero))
+    }
 
     /// What a file that is no container looks like, for the message.
     private static func describe(_ bytes: [UInt8]) -> String {
@@ -197,6 +211,7 @@ struct Tail: Sendable, Hashable {
         guard unknown == 0 else {
             throw .unsupportedFeature(file: file, feature: unknown.trailingZeroBitCount, version: version)
         }
+        try header.checkZeros(file: file)
         guard span.littleEndian(at: 20, as: UInt32.self) == 0, span.extracting(96..<Tail.digestOffset).firstNonZero == nil
         else { throw damaged("the tail has bytes that should be zero", at: 20) }
 

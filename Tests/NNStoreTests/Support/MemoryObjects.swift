@@ -23,10 +23,10 @@ struct MemorySource: ByteSource {
             guard range.upperBound <= contents.count else {
                 throw .incomplete(file: name, reason: "it ends at byte \(contents.count)")
             }
-            for index in range {
-                destination.storeBytes(of: contents[index], toByteOffset: position, as: UInt8.self)
-                position += 1
+            contents.withRawSpan { contents in
+                destination.withBytes(in: position..<position + range.count) { $0.copy(contents.extracting(range)) }
             }
+            position += range.count
         }
     }
 }
