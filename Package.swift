@@ -49,6 +49,7 @@ let package = Package(
             dependencies: [
                 "NNStore", "NNInterop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                .product(name: "SystemPackage", package: "swift-system"),
             ]),
 
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),

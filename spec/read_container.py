@@ -576,15 +576,9 @@ def walk(root: Node) -> Iterator[Node]:
 
 
 def check_metadata(root: Node) -> None:
-    """Section 4: a dictionary without tensors, with `nnck.modules` as prescribed."""
+    """Section 4: a dictionary without tensors."""
     sound = root.kind == DICTIONARY and not any(node.tensor for node in walk(root))
     require(sound, "4", "the metadata tree is not a dictionary, or has a tensor")
-    for modules in (child for child in root.children if child.key == "nnck.modules"):
-        require(modules.kind == DICTIONARY, "4", "nnck.modules is not a dictionary")
-        for module in modules.children:
-            kinds = {child.key: child.kind for child in module.children if module.kind == DICTIONARY}
-            sound = kinds == {"type": STRING, "version": INTEGER} and type(module.key) is str
-            require(sound, "4", f"{module.key!a:.80} in nnck.modules is no path with a type and a version")
 
 
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:

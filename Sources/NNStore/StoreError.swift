@@ -27,6 +27,8 @@ public enum StoreError: Error, Sendable, Equatable {
     case invalidArgument(reason: String)
     /// The destination exists and was not to be replaced.
     case destinationExists(path: String)
+    /// The destination is a container that other files were declared to refer to.
+    case destinationReferenced(path: String)
     /// The new file is in place, but the folder could not be synced, so a power cut may still undo the replacement.
     case replacedNotDurable(path: String, errno: Int32)
     /// A system call failed.
@@ -53,6 +55,7 @@ public enum StoreError: Error, Sendable, Equatable {
         case .invalidTree: "invalid-tree"
         case .invalidArgument: "invalid-argument"
         case .destinationExists: "destination-exists"
+        case .destinationReferenced: "destination-referenced"
         case .replacedNotDurable: "replaced-not-durable"
         case .system: "system"
         case .library: "library"
@@ -94,6 +97,9 @@ extension StoreError: CustomStringConvertible {
             reason
         case .destinationExists(let path):
             "\(path): exists already; choose another name, or ask for it to be replaced"
+        case .destinationReferenced(let path):
+            "\(path): other files were declared to refer to it, so replacing it would break them; choose another name, or "
+                + "ask for just that"
         case .replacedNotDurable(let path, let errno):
             "\(path): was replaced by the new file, which is whole, but syncing its folder failed "
                 + "(\(SystemCall.text(errno))), so a power cut may still bring the old one back"

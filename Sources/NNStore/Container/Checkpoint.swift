@@ -158,6 +158,11 @@ public final class Checkpoint: Sendable {
         }
     }
 
+    /// The bytes that each storage takes in the file, by its id. Chunks that share their bytes count for each.
+    public var storedByteCounts: [Int: Int] {
+        get throws(StoreError) { try index.storedByteCounts() }
+    }
+
     // MARK: One tensor
 
     /// The tensor of a flat name.

@@ -220,7 +220,8 @@ struct Tail: Sendable, Hashable {
             let indexSize = Int(exactly: span.littleEndian(at: 56, as: UInt64.self)),
             indexOffset == offset + FileLayout.block, indexSize > 0, indexSize % FileLayout.block == 0,
             indexSize == fileSize - FileLayout.endMarkSize - indexOffset,
-            chunkAreaEnd >= FileLayout.block, chunkAreaEnd <= offset
+            chunkAreaEnd >= FileLayout.block, chunkAreaEnd <= offset,
+            optionalFeatures & ~Tail.knownOptionalFeatures != 0 || offset - chunkAreaEnd < FileLayout.block
         else { throw damaged("the tail's offsets do not fit the file", at: 40) }
         self.chunkAreaEnd = chunkAreaEnd
         self.indexOffset = indexOffset

@@ -228,6 +228,21 @@ final class Index: Sendable {
         }
     }
 
+    /// The encoded bytes of each storage.
+    func storedByteCounts() throws(StoreError) -> [Int: Int] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var rows = try database.prepare("SELECT storage, sum(length) FROM chunk GROUP BY storage")
+            var counts: [Int: Int] = [:]
+            while try rows.step() {
+                guard case .integer(let storage) = rows.value(0), case .integer(let count) = rows.value(1) else {
+                    throw validation.damaged("the chunks", "their lengths add up to no integer")
+                }
+                counts[storage] = count
+            }
+            return counts
+        }
+    }
+
     /// What SQLite's own check of the index finds; empty if nothing.
     func integrityProblems() throws(StoreError) -> [String] {
         try withDatabase { (database: Database) throws(StoreError) in

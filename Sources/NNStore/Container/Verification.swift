@@ -233,12 +233,6 @@ private struct Verification {
         let tailOffset = tail.indexOffset - FileLayout.block
         if tail.optionalFeatures & ~Tail.knownOptionalFeatures == 0 {
             gaps.append(tail.chunkAreaEnd..<tailOffset)
-            if tailOffset - tail.chunkAreaEnd >= FileLayout.block {
-                report.problems.append(
-                    Problem(
-                        .padding, "there is an annex of \(tailOffset - tail.chunkAreaEnd) bytes that no feature claims",
-                        offset: tail.chunkAreaEnd))
-            }
         }
         for gap in gaps {
             for start in stride(from: gap.lowerBound, to: gap.upperBound, by: FileLayout.chunkSize) {

@@ -4,8 +4,11 @@ import SystemPackage
 public enum ExistingDestination: Sendable, Hashable {
     /// Leave it alone and throw ``StoreError/destinationExists(path:)``.
     case refuse
-    /// Replace it, in one step, by the finished file.
+    /// Replace it, in one step, by the finished file; but leave a container alone that other files were declared to
+    /// refer to, and throw ``StoreError/destinationReferenced(path:)``.
     case replace
+    /// Replace it even then.
+    case replaceReferenced
 }
 
 /// Something that bytes are written to from front to back: a file, a pipe, an object in a store.
@@ -48,6 +51,9 @@ package final class FileSink: ByteSink {
             throw .system(operation: "write", path: path, errno: Errno.isDirectory.rawValue)
         }
         if existing == .refuse, status != nil || isLink { throw .destinationExists(path: path) }
+        if existing == .replace, status != nil, (try? Checkpoint.open(path))?.isReferencedByOthers == true {
+            throw .destinationReferenced(path: path)
+        }
         name = path
         // A link to the file's real place stays a link, as it would if the file were written in place.
         destination = isLink && status != nil ? try SystemCall.resolve(path) : path
@@ -73,7 +79,7 @@ package final class FileSink: ByteSink {
         if let permissions { try? SystemCall.setPermissions(temporary.descriptor, permissions, path: name) }
         if isDurable { try SystemCall.sync(temporary.descriptor, path: name) }
         switch existing {
-        case .replace: try SystemCall.rename(temporary.path, to: destination)
+        case .replace, .replaceReferenced: try SystemCall.rename(temporary.path, to: destination)
         case .refuse: try renameIfAbsent()
         }
         isFinished = true

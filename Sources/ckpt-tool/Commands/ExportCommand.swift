@@ -1,0 +1,114 @@
+import ArgumentParser
+import NNInterop
+import NNStore
+
+struct ExportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "export",
+        abstract: "Writes a checkpoint in another format: safetensors, or an NNStore container.",
+        discussion: """
+            The format follows the name's ending (.safetensors, .nnck) unless --to gives it. What the format can't hold \
+            is told on standard error.
+
+            Examples:
+              ckpt-tool export model.nnck -o model.safetensors
+              ckpt-tool export model.nnck -o model.safetensors --aliases fail --strict
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case safetensors
+        case nnck
+    }
+
+    enum Aliases: String, ExpressibleByArgument, CaseIterable {
+        case note
+        case fail
+    }
+
+    @Argument(help: "The checkpoint to export.", completion: .file())
+    var source: String
+
+    @Option(name: .shortAndLong, help: "The file to write; - is standard output.", completion: .file())
+    var output: String
+
+    @Option(help: "The format, where the name's ending does not tell.")
+    var to: Format?
+
+    @OptionGroup var destination: DestinationOptions
+
+    @Option(help: "Tensors that share memory, where the format can't express it: note it in the metadata, or fail.")
+    var aliases = Aliases.note
+
+    @Flag(help: "Refuse instead of leaving out or converting what the format can't hold.")
+    var strict = false
+
+    @Option(help: "The most bytes to write; expanded tensors can stand for any number of them.")
+    var maxBytes: Int?
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    mutating func validate() throws {
+        if to == nil { to = Format.allCases.first { output.hasSuffix("." + $0.rawValue) } }
+        guard to != nil else {
+            throw ValidationError(
+                "\(output): its ending names no format that can be written (\(Format.allCases.map { "." + $0.rawValue }.joined(separator: ", "))); "
+                    + "give one with --to")
+        }
+    }
+
+    func run() throws {
+        let opened = try CheckpointFiles.open(source)
+        let state = try opened.state()
+        let listing = CheckpointListing(state)
+        let progress = ProgressLine("export \(printable(source))", quiet: json)
+        var report: ExportReport?
+        switch to {
+        case .nnck: try saveContainer(opened, state, progress)
+        default: report = try saveSafetensors(opened, state, progress)
+        }
+        progress.finish()
+        for line in report?.lines ?? [] { Terminal.error("\(printable(output)): \(printable(line))") }
+        if output == "-" { return }
+        let written = try SystemCall.status(output)?.byteCount ?? 0
+        if json {
+            JSONOutput.print([
+                "source": .string(source), "file": .string(output), "format": .string(to?.rawValue ?? ""),
+                "tensors": .integer(listing.tensors.count), "file_bytes": .integer(written),
+                "seconds": JSONValue(progress.seconds), "dropped": .array((report?.dropped ?? []).map { .string($0) }),
+                "converted": .array((report?.converted ?? []).map { .string($0) }),
+            ])
+        } else {
+            Terminal.print(
+                "\(printable(output)): \(to?.rawValue ?? ""), \(Quantities.count(listing.tensors.count, "tensor")), "
+                    + "\(Quantities.bytes(written)), \(Quantities.seconds(progress.seconds))")
+        }
+    }
+
+    private func saveContainer(_ opened: any CheckpointFile, _ state: StateTree, _ progress: ProgressLine) throws {
+        let sharing = try opened.sharing
+        var options = SaveOptions(existing: destination.existing, verifies: true, sharing: sharing) {
+            progress.update($0, $1)
+        }
+        options.sourceFacts = try opened.sourceFacts
+        if output == "-" {
+            try Checkpoint.save(state, metadata: opened.metadata(), to: StandardOutput.sink, options: options)
+        } else {
+            try Checkpoint.save(state, metadata: opened.metadata(), to: output, options: options)
+        }
+    }
+
+    private func saveSafetensors(
+        _ opened: any CheckpointFile, _ state: StateTree, _ progress: ProgressLine
+    ) throws -> ExportReport {
+        let options = SafetensorsOptions(
+            existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
+            maximumDataSize: maxBytes, progress: { progress.update($0, $1) }, sourceFacts: try opened.sourceFacts)
+        // The library's own notes are no content of the file that they would be written to.
+        let metadata = StateTree.dictionary(try opened.visibleMetadata())
+        if output == "-" {
+            return try Safetensors.save(state, metadata: metadata, to: StandardOutput.sink, options: options)
+        }
+        return try Safetensors.save(state, metadata: metadata, to: output, options: options)
+    }
+}

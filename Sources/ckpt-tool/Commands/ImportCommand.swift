@@ -1,0 +1,79 @@
+import ArgumentParser
+import NNInterop
+import NNStore
+
+extension Compression: ExpressibleByArgument {}
+
+struct ImportCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "import",
+        abstract: "Saves a checkpoint of any format as an NNStore container.",
+        discussion: """
+            The container is read back and verified before it takes its place; nothing is left half-written. \
+            Memory stays bounded whatever the checkpoint's size.
+
+            Examples:
+              ckpt-tool import model.safetensors -o model.nnck
+              ckpt-tool import model.safetensors -o - | ssh host 'cat > model.nnck'
+              ckpt-tool import old.nnck -o small.nnck --compression smallest
+            """)
+
+    @Argument(help: "The checkpoint to import.", completion: .file())
+    var source: String
+
+    @Option(name: .shortAndLong, help: "The container to write; - is standard output.", completion: .file(extensions: ["nnck"]))
+    var output: String
+
+    @Option(help: "How to compress: none (can be mapped), fast or smallest.")
+    var compression = Compression.fast
+
+    @OptionGroup var destination: DestinationOptions
+
+    @Flag(help: "Do not read the container back.")
+    var noVerify = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func run() throws {
+        let opened = try CheckpointFiles.open(source)
+        let state = try opened.state()
+        let listing = CheckpointListing(state)
+        let progress = ProgressLine("import \(printable(source))", quiet: json)
+        let sharing = try opened.sharing
+        var options = SaveOptions(
+            compression: compression, existing: destination.existing, verifies: !noVerify, sharing: sharing
+        ) { progress.update($0, $1) }
+        options.sourceFacts = try opened.sourceFacts
+        let isStream = output == "-"
+        if isStream {
+            try Checkpoint.save(state, metadata: opened.metadata(), to: StandardOutput.sink, options: options)
+        } else {
+            try Checkpoint.save(state, metadata: opened.metadata(), to: output, options: options)
+        }
+        progress.finish()
+        if isStream { return }
+        try report(opened, listing, seconds: progress.seconds)
+    }
+
+    private func report(_ opened: any CheckpointFile, _ listing: CheckpointListing, seconds: Double) throws {
+        let logical = listing.storageByteCount
+        let written = try SystemCall.status(output)?.byteCount ?? 0
+        if json {
+            JSONOutput.print([
+                "source": .string(source), "file": .string(output), "format": .string(opened.formatName),
+                "tensors": .integer(listing.tensors.count), "storages": .integer(listing.storageCount),
+                "logical_bytes": .integer(logical), "file_bytes": .integer(written), "seconds": JSONValue(seconds),
+                "verified": .bool(!noVerify),
+            ])
+            return
+        }
+        Terminal.print(
+            "\(printable(source)): \(opened.formatDescription), \(Quantities.count(listing.tensors.count, "tensor")) in "
+                + "\(Quantities.count(listing.storageCount, "storage")), \(Quantities.bytes(opened.byteCount))")
+        let size = "\(Quantities.bytes(written)) (\(Quantities.fixed(100 * Double(written) / Double(max(1, opened.byteCount)), 1)) %)"
+        Terminal.print(
+            "\(printable(output)): \(size), \(Quantities.seconds(seconds)), "
+                + "\(Quantities.rate(logical, seconds: seconds))\(noVerify ? "" : ", verified")")
+    }
+}

@@ -1,0 +1,160 @@
+import ArgumentParser
+import NNInterop
+import NNStore
+
+struct ListCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "list",
+        abstract: "Lists the tensors of a checkpoint: names, dtypes, shapes, sizes, and who shares memory with whom.",
+        discussion: """
+            Examples:
+              ckpt-tool list model.nnck
+              ckpt-tool list model.safetensors --json --digest
+              ckpt-tool list training.nnck --tree
+            """)
+
+    @Argument(help: "The checkpoint.", completion: .file())
+    var file: String
+
+    @Flag(help: "Show the whole tree: nesting, scalars, strings and metadata too.")
+    var tree = false
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    @Flag(help: "Add the SHA-256 of each tensor's elements (row-major, little-endian) to the JSON or the table.")
+    var digest = false
+
+    @Option(help: "The most bytes that --digest may go through; expanded tensors can stand for any number of them.")
+    var maxBytes: Int?
+
+    func run() throws {
+        let opened = try CheckpointFiles.open(file)
+        let state = try opened.state()
+        let listing = CheckpointListing(state)
+        let digests = digest ? try self.digests(listing, opened) : nil
+        if json {
+            try printJSON(opened, listing, digests)
+        } else if tree {
+            try TreeText(opened, state).lines.forEach(Terminal.print)
+        } else {
+            try printTable(opened, listing, digests)
+        }
+    }
+
+    private func digests(_ listing: CheckpointListing, _ opened: any CheckpointFile) throws -> [String] {
+        let total = listing.tensors.reduce(0) { $0.addingReportingOverflow($1.layout.byteCount).partialValue }
+        let limit = maxBytes ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
+        guard total >= 0, total <= limit, listing.tensors.allSatisfy({ $0.layout.byteCount <= limit }) else {
+            throw StoreError.limitExceeded(
+                file: file, what: "the bytes that --digest goes through (--max-bytes)", limit: limit, found: "more")
+        }
+        let progress = ProgressLine("digest \(printable(file))")
+        defer { progress.finish() }
+        var done = 0
+        return try listing.tensors.map { tensor in
+            let digest = try tensor.tensor.sha256()
+            done += tensor.layout.byteCount
+            progress.update(done, total)
+            return digest
+        }
+    }
+
+    private func printJSON(_ opened: any CheckpointFile, _ listing: CheckpointListing, _ digests: [String]?) throws {
+        let tensors = listing.tensors.enumerated().map { index, tensor in
+            var members = [
+                JSONMember("name", .string(tensor.name)), JSONMember("dtype", .string(tensor.layout.dtype.name)),
+                JSONMember("shape", .array(tensor.layout.shape.map { .integer($0) })),
+                JSONMember("strides", .array(tensor.layout.strides.map { .integer($0) })),
+                JSONMember("offset", .integer(tensor.layout.offset)), JSONMember("storage", .integer(tensor.storage)),
+                JSONMember("nbytes", .integer(tensor.layout.byteCount)),
+            ]
+            if let digests { members.append(JSONMember("sha256", .string(digests[index]))) }
+            return JSONValue.object(members)
+        }
+        let groups = listing.aliasGroups.map { group in
+            JSONValue.array(group.map { listing.tensors[$0].name }.sorted(by: byBytes).map { .string($0) })
+        }
+        JSONOutput.print([
+            "file": .string(file), "format": .string(opened.formatName),
+            "version": JSONOutput.integer(opened.formatVersion),
+            "metadata": try JSONValue(.dictionary(try opened.visibleMetadata())), "tensors": .array(tensors),
+            "aliases": .array(groups),
+        ])
+    }
+
+    private func byBytes(_ left: String, _ right: String) -> Bool { left.utf8.lexicographicallyPrecedes(right.utf8) }
+
+    private func printTable(_ opened: any CheckpointFile, _ listing: CheckpointListing, _ digests: [String]?) throws {
+        let stored = try storedSizes(opened, listing)
+        var heading = "\(printable(file))  \(opened.formatDescription), \(Quantities.bytes(opened.byteCount))"
+        if stored != nil {
+            let logical = listing.storageByteCount
+            heading += " of \(Quantities.bytes(logical)) (\(Quantities.percent(opened.byteCount, of: logical)))"
+        }
+        Terminal.print(heading)
+        var columns: [(heading: String, alignment: Table.Alignment)] = [
+            ("NAME", .left), ("DTYPE", .left), ("SHAPE", .left), ("SIZE", .right),
+        ]
+        if stored != nil { columns.append(("STORED", .right)) }
+        if digests != nil { columns.append(("SHA-256", .left)) }
+        if !listing.aliasGroups.isEmpty { columns.append(("ALIAS", .left)) }
+        var places: [Int: (group: Int, place: Int)] = [:]
+        for (group, members) in listing.aliasGroups.enumerated() {
+            for (place, member) in members.enumerated() { places[member] = (group, place) }
+        }
+        var table = Table(columns)
+        for (index, tensor) in listing.tensors.enumerated() {
+            let isFollower = places[index].map { $0.place > 0 } ?? false
+            var row = [
+                tensor.name.isEmpty ? "(root)" : printable(tensor.name), tensor.layout.dtype.name,
+                "\(tensor.layout.shape)", isFollower ? "–" : Quantities.bytes(tensor.layout.byteCount),
+            ]
+            if let stored {
+                let size = stored[tensor.storage] ?? 0
+                let percent = Quantities.percent(size, of: tensor.tensor.storage.byteCount)
+                row.append(isFollower ? "–" : "\(Quantities.bytes(size)) \(percent)")
+            }
+            if let digests { row.append(digests[index]) }
+            if let place = places[index] {
+                let owner = listing.tensors[listing.aliasGroups[place.group][0]]
+                let relation = CheckpointListing.relation(
+                    of: tensor.layout, to: owner.layout, named: printable(owner.name))
+                row.append("▸ \(letter(place.group))\(isFollower ? "  \(relation)" : "")")
+            } else if !listing.aliasGroups.isEmpty {
+                row.append("")
+            }
+            table.add(row)
+        }
+        table.lines.forEach(Terminal.print)
+        let names = listing.aliasGroups.reduce(0) { $0 + $1.count }
+        Terminal.print(
+            "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"
+                + (names == 0
+                    ? "" : ", \(Quantities.count(listing.aliasGroups.count, "alias group")) (\(Quantities.count(names, "name")))"))
+    }
+
+    /// What each storage takes in a container, by the listing's numbers.
+    private func storedSizes(_ opened: any CheckpointFile, _ listing: CheckpointListing) throws -> [Int: Int]? {
+        guard let checkpoint = (opened as? ContainerFile)?.checkpoint else { return nil }
+        let byID = try checkpoint.storedByteCounts
+        var sizes: [Int: Int] = [:]
+        for (entry, tensor) in zip(try checkpoint.tensors, listing.tensors) { sizes[tensor.storage] = byID[entry.storage] }
+        return sizes
+    }
+
+    /// `a`, `b`, ... `z`, `aa`, ...
+    private func letter(_ number: Int) -> String {
+        let letter = String(UnicodeScalar(UInt8(97 + number % 26)))
+        return number < 26 ? letter : self.letter(number / 26 - 1) + letter
+    }
+}
+
+/// How many logical bytes work on a file may go through: a file of kilobytes may stand for terabytes, and honest ones
+/// do not.
+enum LogicalSizeLimit {
+    static func bytes(fileSize: Int) -> Int {
+        let (product, overflow) = fileSize.multipliedReportingOverflow(by: 1024)
+        return overflow ? .max : max(64 << 30, product)
+    }
+}

@@ -1,0 +1,32 @@
+import NNInterop
+import NNStore
+
+/// What the tool says and returns after an error of the libraries.
+struct Failure {
+    let message: String
+    let exitCode: Int32
+
+    /// The file is bad, or refused, or differs.
+    static let badFile: Int32 = 1
+    /// The command was wrong, or the system refused.
+    static let badCommand: Int32 = 2
+
+    /// `nil` for errors that are not the libraries', such as mistakes in the arguments.
+    init?(_ error: any Error) {
+        switch error {
+        case let error as StoreError:
+            message = error.description
+            exitCode =
+                switch error {
+                case .notAContainer, .incomplete, .damaged, .unsupportedVersion, .unsupportedFeature, .limitExceeded,
+                    .invalidLayout, .invalidTree:
+                    Failure.badFile
+                default: Failure.badCommand
+                }
+        case let error as InteropError:
+            message = error.description
+            exitCode = Failure.badFile
+        default: return nil
+        }
+    }
+}

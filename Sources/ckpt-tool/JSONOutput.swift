@@ -1,0 +1,37 @@
+import NNInterop
+import NNStore
+
+/// Prints one JSON object to standard output.
+enum JSONOutput {
+    static func print(_ members: KeyValuePairs<String, JSONValue>) { print(.object(members)) }
+
+    static func print(_ value: JSONValue) {
+        var writer = JSONWriter(isPretty: true)
+        writer.append(value)
+        Terminal.print(String(decoding: writer.bytes, as: UTF8.self))
+    }
+
+    /// A text or null.
+    static func text(_ text: String?) -> JSONValue { text.map { .string($0) } ?? .null }
+
+    /// An integer or null.
+    static func integer(_ value: Int?) -> JSONValue { value.map { .integer($0) } ?? .null }
+
+    /// A number; NaN and infinities as texts; null if there is none.
+    static func number(_ value: Double?) -> JSONValue { value.map { JSONValue($0) } ?? .null }
+}
+
+extension CheckpointFile {
+    /// The metadata for a person or another tool: without the library's own entries.
+    func visibleMetadata() throws -> StateDictionary {
+        guard case .dictionary(let entries) = try metadata() else { return StateDictionary() }
+        return StateDictionary(keyed: entries.filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) })
+    }
+
+    /// The format for a person: `container 1.0, saved with fast` or `safetensors`.
+    var formatDescription: String {
+        guard let container = self as? ContainerFile else { return formatVersion.map { "\(formatName) \($0)" } ?? formatName }
+        let compression = (try? container.checkpoint.compression).flatMap { $0?.rawValue } ?? "an unknown compression"
+        return "container \(container.checkpoint.version), saved with \(compression)"
+    }
+}

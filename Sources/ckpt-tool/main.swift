@@ -1,2 +1,0 @@
-import NNStore
-print("hi")
