@@ -146,6 +146,20 @@ struct ReadingTests {
         #expect(failures == 0)
     }
 
+    @Test("opening a container of 100,000 tensors and looking one up reads less than 100 KB")
+    func littleReading() throws {
+        let storage = try Storage([1, 2, 3, 4])
+        let layout = try TensorLayout(.f32, shape: [1])
+        let entries = try (0..<100_000).map { number in
+            ("model.decoder.layers.\(number).attention.weight", StateTree.tensor(try StateTensor(storage: storage, layout: layout)))
+        }
+        let source = CountingSource(MemorySource(try containerBytes(.dictionary(entries))))
+        let checkpoint = try Checkpoint.open(source)
+        #expect(try checkpoint.tensor("model.decoder.layers.77777.attention.weight").shape == [1])
+        print("\(source.bytesRead) bytes read in \(source.readCount) reads of \(checkpoint.byteCount)")
+        #expect(source.bytesRead < 100_000)
+    }
+
     @Test("memory is refused before it is allocated where the caller limits it")
     func limits() throws {
         let zeros = try Storage(byteCount: 3 << 20)

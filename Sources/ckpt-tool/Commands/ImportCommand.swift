@@ -71,7 +71,10 @@ struct ImportCommand: ParsableCommand {
         Terminal.print(
             "\(printable(source)): \(opened.formatDescription), \(Quantities.count(listing.tensors.count, "tensor")) in "
                 + "\(Quantities.count(listing.storageCount, "storage")), \(Quantities.bytes(opened.byteCount))")
-        let size = "\(Quantities.bytes(written)) (\(Quantities.fixed(100 * Double(written) / Double(max(1, opened.byteCount)), 1)) %)"
+        var size = Quantities.bytes(written)
+        if opened.byteCount >= 1 << 16 {
+            size += " (\(Quantities.fixed(100 * Double(written) / Double(opened.byteCount), 1)) %)"
+        }
         Terminal.print(
             "\(printable(output)): \(size), \(Quantities.seconds(seconds)), "
                 + "\(Quantities.rate(logical, seconds: seconds))\(noVerify ? "" : ", verified")")

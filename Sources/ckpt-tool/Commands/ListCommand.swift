@@ -90,13 +90,15 @@ struct ListCommand: ParsableCommand {
         var heading = "\(printable(file))  \(opened.formatDescription), \(Quantities.bytes(opened.byteCount))"
         if stored != nil {
             let logical = listing.storageByteCount
-            heading += " of \(Quantities.bytes(logical)) (\(Quantities.percent(opened.byteCount, of: logical)))"
+            heading += " for \(Quantities.bytes(logical))"
+            // Of a few bytes the index is the most; a ratio would say nothing.
+            if logical >= 1 << 16 { heading += " (\(Quantities.percent(opened.byteCount, of: logical)))" }
         }
         Terminal.print(heading)
         var columns: [(heading: String, alignment: Table.Alignment)] = [
             ("NAME", .left), ("DTYPE", .left), ("SHAPE", .left), ("SIZE", .right),
         ]
-        if stored != nil { columns.append(("STORED", .right)) }
+        if stored != nil { columns += [("STORED", .right), ("", .right)] }
         if digests != nil { columns.append(("SHA-256", .left)) }
         if !listing.aliasGroups.isEmpty { columns.append(("ALIAS", .left)) }
         var places: [Int: (group: Int, place: Int)] = [:]
@@ -113,7 +115,7 @@ struct ListCommand: ParsableCommand {
             if let stored {
                 let size = stored[tensor.storage] ?? 0
                 let percent = Quantities.percent(size, of: tensor.tensor.storage.byteCount)
-                row.append(isFollower ? "–" : "\(Quantities.bytes(size)) \(percent)")
+                row += isFollower ? ["–", ""] : [Quantities.bytes(size), percent]
             }
             if let digests { row.append(digests[index]) }
             if let place = places[index] {

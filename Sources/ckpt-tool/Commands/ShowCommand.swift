@@ -138,7 +138,7 @@ struct ShowCommand: ParsableCommand {
         let greatest = max(1, histogram.max() ?? 1)
         return String(
             histogram.map { count in
-                count == 0 ? " " : blocks[min(7, count * 8 / (greatest + 1))]
+                count == 0 ? " " : blocks[count * 7 / greatest]
             })
     }
 }

@@ -31,6 +31,37 @@ struct MemorySource: ByteSource {
     }
 }
 
+/// A test double that counts what is read of another source.
+final class CountingSource: ByteSource {
+    private let source: MemorySource
+    private let counts = Mutex((bytes: 0, reads: 0))
+
+    init(_ source: MemorySource) { self.source = source }
+
+    var name: String { source.name }
+    var bytesRead: Int { counts.withLock { $0.bytes } }
+    var readCount: Int { counts.withLock { $0.reads } }
+
+    private func count(_ bytes: Int) {
+        counts.withLock { counts in
+            counts.bytes += bytes
+            counts.reads += 1
+        }
+    }
+
+    func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
+        self.count(count)
+        return try source.readEnd(count)
+    }
+
+    func read(
+        _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        count(destination.byteCount)
+        try source.read(ranges, of: version, into: &destination)
+    }
+}
+
 /// A test double for a file that is written: a sink that keeps the bytes.
 final class MemorySink: ByteSink {
     let name = "memory"

@@ -1,0 +1,66 @@
+# The two commands of the README are `make demo` and `make test`. Each installs what it lacks first.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+
+SWIFT ?= swift
+MODEL ?= Examples/Models/silero_vad_16k.safetensors
+PYTHON_MODULES := numpy safetensors zstandard xxhash
+
+BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev
+TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-exhaustive test-kill format lint clean
+
+help:
+	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
+	@echo "make test              all tests"
+	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
+	@echo "make test-kill         kill imports at random moments (MODEL=path, RUNS=50)"
+	@echo "make format            format the sources"
+	@echo "make clean             remove what was built"
+
+# Installs Debian packages that are missing; needs no network when none is.
+define install
+	@scripts/install-packages $(1)
+endef
+
+build:
+	$(call install,$(BUILD_PACKAGES))
+	$(SWIFT) build -c release --product ckpt-tool
+
+demo: build
+	@scripts/demo "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool"
+
+# The modules that tests compare with. Where they can't be had, the tests concerned say so and pass over.
+.venv/complete: Makefile
+	@rm -rf .venv
+	@if python3 -m venv .venv && .venv/bin/pip install --quiet --disable-pip-version-check $(PYTHON_MODULES); then \
+		touch .venv/complete; \
+	else \
+		echo "The Python modules $(PYTHON_MODULES) could not be installed; tests that need them will be passed over." >&2; \
+	fi
+
+test:
+	$(call install,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory .venv/complete
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --disable-xctest
+
+test-exhaustive:
+	$(call install,$(TEST_PACKAGES))
+	NNSTORE_EXHAUSTIVE=1 $(SWIFT) test --disable-xctest -c release -Xswiftc -enable-testing --scratch-path .build-exhaustive --filter DamageTests
+
+RUNS ?= 50
+test-kill: build
+	@scripts/kill-imports "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-* .venv
