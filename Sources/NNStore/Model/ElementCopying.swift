@@ -61,7 +61,7 @@ extension StateTensor {
 }
 
 /// The bytes of a strided tensor's elements in row-major order, as runs that lie together in the storage.
-struct RowMajorRuns {
+package struct RowMajorRuns {
     private let runSize: Int
     private let shape: [Int]
     /// In bytes.
@@ -70,7 +70,7 @@ struct RowMajorRuns {
     private var start: Int
     private var isDone: Bool
 
-    init(_ layout: TensorLayout) {
+    package init(_ layout: TensorLayout) {
         let block = layout.dtype.elementsPerBlock
         let size = layout.dtype.bytesPerBlock
         var shape = layout.shape
@@ -94,7 +94,7 @@ struct RowMajorRuns {
         isDone = layout.isEmpty
     }
 
-    mutating func next() -> Range<Int>? {
+    package mutating func next() -> Range<Int>? {
         if isDone { return nil }
         let run = start..<start + runSize
         var dimension = shape.count - 1

@@ -1,0 +1,30 @@
+import NNStore
+
+extension CheckpointFile {
+    /// Saves the file as a container at `path`, with what it knows about sharing and what an export back needs.
+    ///
+    /// - Parameter options: as for ``NNStore/Checkpoint/save(_:metadata:to:options:)-(_,_,String,_)``; what they say
+    ///   about sharing is replaced.
+    /// - Throws: what reading the file and saving throw.
+    public func saveAsContainer(to path: String, options: SaveOptions = SaveOptions()) throws {
+        var options = options
+        options.sharing = try sharing
+        options.sourceFacts = try sourceFacts
+        try Checkpoint.save(state(), metadata: metadata(), to: path, options: options)
+    }
+
+    /// Saves the file as a safetensors file at `path`. What was a safetensors file and is unchanged comes out with
+    /// the same bytes.
+    ///
+    /// - Parameter options: as for ``Safetensors``; their source facts are replaced by the file's.
+    /// - Returns: what could not be written as it was.
+    /// - Throws: what reading the file and saving throw.
+    @discardableResult
+    public func saveAsSafetensors(
+        to path: String, options: SafetensorsOptions = SafetensorsOptions()
+    ) throws -> ExportReport {
+        var options = options
+        options.sourceFacts = try sourceFacts
+        return try Safetensors.save(state(), metadata: metadata(), to: path, options: options)
+    }
+}

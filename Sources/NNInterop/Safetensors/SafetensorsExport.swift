@@ -1,0 +1,99 @@
+import NNStore
+
+/// A safetensors file that is about to be written: everything is decided and checked before the first byte.
+struct SafetensorsExport {
+    let report: ExportReport
+    private let header: SafetensorsHeader
+    private let headerBytes: [UInt8]
+    private let tensors: [StateTensor]
+    private let options: SafetensorsOptions
+
+    init(
+        _ state: StateTree, metadata: StateTree, file: String, _ options: SafetensorsOptions
+    ) throws {
+        self.options = options
+        var entries = SafetensorsEntries(file: file)
+        try entries.add(state)
+        try entries.checkDataSize(limit: options.maximumDataSize)
+        let notes = try entries.notes(of: metadata)
+        let groups = try entries.aliasGroups()
+        if options.aliases == .fail, !entries.shared.isEmpty {
+            throw InteropError.sharedStorages(
+                file: file, groups: entries.shared.map { $0.map { entries.tensors[$0].name } })
+        }
+        if options.isStrict, !entries.report.isEmpty {
+            throw InteropError.cannotHold(file: file, format: "safetensors", entries: entries.report.lines)
+        }
+        report = entries.report
+        tensors = entries.tensors.map(\.tensor)
+        let usual = try SafetensorsHeader(
+            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file)
+        if let original = options.sourceFacts[SafetensorsFile.headerFact],
+            let parsed = usual.equivalent(original, aliases: groups, file: file)
+        {
+            header = parsed
+            headerBytes = original
+        } else {
+            header = usual
+            headerBytes = usual.encoded()
+        }
+        guard headerBytes.count <= SafetensorsHeader.maximumSize else {
+            throw InteropError.limitExceeded(
+                file: file, what: "the size of a safetensors header, in bytes,", limit: SafetensorsHeader.maximumSize,
+                found: "\(headerBytes.count)")
+        }
+    }
+
+    func write(to sink: any ByteSink) throws {
+        let output = BufferedOutput(sink)
+        var length: [UInt8] = []
+        length.append(littleEndian: UInt64(headerBytes.count))
+        try output.append(length)
+        try output.append(headerBytes)
+        let total = header.dataSize
+        var done = 0
+        let spans = header.entries.map(\.span)
+        // Of tensors that begin at one place, all but the last are empty.
+        for number in spans.indices.sorted(by: { spans[$0].lowerBound < spans[$1].lowerBound }) {
+            try tensors[number].compact().forEachPiece { piece in
+                try options.cancellation?.check()
+                try output.append(piece)
+                done += piece.byteCount
+                options.progress?(done, total)
+            }
+        }
+        try output.finish(options.existing)
+    }
+}
+
+extension SafetensorsHeader {
+    /// `original` as a header, if it is valid and describes the same tensors, metadata and sharing as this one.
+    fileprivate func equivalent(_ original: [UInt8], aliases: [AliasGroup], file: String) -> SafetensorsHeader? {
+        guard original.count <= SafetensorsHeader.maximumSize,
+            let header = try? SafetensorsValidation(file: file).header(original, dataSize: dataSize),
+            let noted = try? header.aliasGroups(file: file) ?? [],
+            let groups = try? AliasGroup.normalised(noted)
+        else { return nil }
+        let isSame =
+            header.entries.elementsEqual(entries) {
+                $0.name.utf8.elementsEqual($1.name.utf8) && $0.layout.dtype == $1.layout.dtype
+                    && $0.layout.shape == $1.layout.shape
+            }
+            && header.userMetadata == userMetadata
+            && groups == aliases
+        return isSame ? header : nil
+    }
+}
+
+extension StateTensor {
+    /// The tensor over a storage of just its own bytes, if its elements are not contiguous and would otherwise draw
+    /// a whole storage into memory to stay there.
+    fileprivate func compact() throws -> StateTensor {
+        if layout.isContiguous || layout.isEmpty || storage.isResident { return self }
+        let memory = try Memory.allocate(layout.byteRange.count)
+        try memory.withMutableBytes(in: 0..<memory.byteCount) { try storage.read(layout.byteRange, into: &$0) }
+        return try StateTensor(
+            storage: Storage(memory: memory),
+            layout: TensorLayout(layout.dtype, shape: layout.shape, strides: layout.strides))
+    }
+}
