@@ -31,7 +31,8 @@ struct AliasNoteTests {
             #expect(storages.map(\.byteCount) == [storageSize], comment)
             for (path, tensor) in state.tensors {
                 let original = try #require(tree[path.keys[0]]?.tensor)
-                #expect(tensor.layout.shape == original.layout.shape && tensor.layout.strides == original.layout.strides)
+                #expect(
+                    tensor.layout.shape == original.layout.shape && tensor.layout.strides == original.layout.strides)
                 #expect(try elements(tensor) == elements(original), comment)
             }
         }
@@ -70,9 +71,13 @@ struct AliasNoteTests {
             storageSize: 15, "cut to what is visible")
         try check(["a": base, "b": try tensor(storage, .f32, [0, 3])], storageSize: 96, "with an empty one")
         try check(
-            ["a": try tensor(storage, .f32, [0]), "b": try tensor(storage, .u8, [0])], storageSize: 0, "only empty ones")
+            ["a": try tensor(storage, .f32, [0]), "b": try tensor(storage, .u8, [0])], storageSize: 0, "only empty ones"
+        )
         try check(
-            ["a": try tensor(storage, .f4, [3, 4]), "b": try tensor(storage, .f4, [2, 2], strides: [4, 1], offset: 2)],
+            [
+                "a": try tensor(storage, .f4, [3, 4]),
+                "b": try tensor(storage, .f4, [2, 2], strides: [4, 1], offset: 2),
+            ],
             storageSize: 6, "smaller than bytes")
     }
 
@@ -84,7 +89,10 @@ struct AliasNoteTests {
             ["a": try tensor(storage, .u8, [1_200_001]), "b": try tensor(storage, .u8, [1_100_000], offset: 7)],
             storageSize: 1_200_001, "contiguous")
         try check(
-            ["a": try tensor(storage, .u8, [1_200_001]), "b": try tensor(storage, .u8, [500, 2200], strides: [1, 500])],
+            [
+                "a": try tensor(storage, .u8, [1_200_001]),
+                "b": try tensor(storage, .u8, [500, 2200], strides: [1, 500]),
+            ],
             storageSize: 1_200_001, "transposed")
     }
 
@@ -92,7 +100,8 @@ struct AliasNoteTests {
     func severalGroups() throws {
         let (one, two) = (try Storage(counting(8)), try Storage(counting(8)))
         let tree: StateTree = [
-            "x": try tensor(one, .u8, [8]), "y": try tensor(two, .u8, [8]), "own": try tensor(Storage(counting(8)), .u8, [8]),
+            "x": try tensor(one, .u8, [8]), "y": try tensor(two, .u8, [8]),
+            "own": try tensor(Storage(counting(8)), .u8, [8]),
             "z": try tensor(two, .u8, [4]), "w": try tensor(one, .u8, [4]),
         ]
         try Safetensors.save(tree, metadata: ["k": "v"], to: folder.path("a"))
@@ -134,7 +143,8 @@ struct AliasNoteTests {
 
     /// A file with the tensors a (U8, 4 bytes), b (U8, 4 bytes) and c (F16, 2 elements), and a note.
     private func file(_ note: String, data: [UInt8] = [1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 3, 4]) throws -> String {
-        let header = #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]},"#
+        let header =
+            #"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[4],"data_offsets":[4,8]},"#
             + #""c":{"dtype":"F16","shape":[2],"data_offsets":[8,12]},"__metadata__":{"nnstore.aliases":"#
             + JSONValue.string(note).text() + "}}"
         return try folder.file("x", safetensors(header, data: data))
@@ -174,7 +184,8 @@ struct AliasNoteTests {
         #expect(try code("[\(group("4", member("a")))]") == invalid)
         #expect(try code("[\(group("4", member("a"), member("a")))]") == invalid)
         #expect(try code("[\(group("4", member("a"), member("d")))]") == invalid)
-        #expect(try code("[\(group("4", member("a"), member("b"))),\(group("4", member("b"), member("c")))]") == invalid)
+        #expect(
+            try code("[\(group("4", member("a"), member("b"))),\(group("4", member("b"), member("c")))]") == invalid)
         #expect(try code("[\(group("3", member("a"), member("b")))]") == invalid)
         #expect(try code("[\(group("-1", member("a"), member("b")))]") == invalid)
         #expect(try code("[\(group("4.0", member("a"), member("b")))]") == invalid)
@@ -237,7 +248,8 @@ struct AliasNoteTests {
     @Test("a note in any other form gives back the same bytes")
     func foreignForms() throws {
         let notes = [
-            "[]", " [ ] ", "[\(group("4", member("b"), member("a")))]", "[\(group("100", member("a", "7"), member("b", "7")))]",
+            "[]", " [ ] ", "[\(group("4", member("b"), member("a")))]",
+            "[\(group("100", member("a", "7"), member("b", "7")))]",
             "[ \(group("4", member("a"), member("b"))) ]",
             #"[{"tensors":[{"strides":[1],"name":"a","offset":0},{"name":"\u0062","offset":0,"strides":[1]}],"nbytes":4}]"#,
         ]

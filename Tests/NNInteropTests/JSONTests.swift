@@ -54,7 +54,8 @@ struct JSONTests {
 
     @Test("escapes are undone, and only what has to be escaped is when writing")
     func strings() throws {
-        #expect(try parse(#""\u0041\n\t\"\\\/\b\f\r\u00e9\ud83d\ude00\u0000""#) == .string("A\n\t\"\\/\u{8}\u{c}\ré😀\0"))
+        #expect(
+            try parse(#""\u0041\n\t\"\\\/\b\f\r\u00e9\ud83d\ude00\u0000""#) == .string("A\n\t\"\\/\u{8}\u{c}\ré😀\0"))
         let text = "\"\\\n\r\t\u{8}\u{c}\u{1}\u{1f}\u{7f}é✓😀/"
         #expect(JSONValue.string(text).text() == #""\"\\\n\r\t\b\f\u0001\u001f"# + "\u{7f}é✓😀/\"")
         #expect(try parse(JSONValue.string(text).text()) == .string(text))

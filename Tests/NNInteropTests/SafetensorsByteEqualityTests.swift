@@ -56,14 +56,16 @@ struct SafetensorsByteEqualityTests {
         }
         try check(safetensors("{}      ", data: []), keepsHeader: false)
         try check(safetensors("{}", data: []), keepsHeader: true)
-        let equivalent = "{\"e\u{301}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
+        let equivalent =
+            "{\"e\u{301}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]},"
             + "\"\u{e9}\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[1,2]}}"
         try check(safetensors(equivalent, data: [1, 2]), keepsHeader: nil)
     }
 
     @Test("empty tensors anywhere among the data")
     func emptyTensors() throws {
-        let header = #"{"a":{"dtype":"U8","shape":[0,7],"data_offsets":[2,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"#
+        let header =
+            #"{"a":{"dtype":"U8","shape":[0,7],"data_offsets":[2,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"#
             + #""c":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},"d":{"dtype":"U8","shape":[2],"data_offsets":[2,4]}}"#
         try check(safetensors(header, data: [1, 2, 3, 4]), keepsHeader: true)
     }
@@ -75,7 +77,8 @@ struct SafetensorsByteEqualityTests {
         let facts = try file.sourceFacts
         func save(_ tree: StateTree, _ metadata: StateTree = [:]) throws -> String {
             try Safetensors.save(
-                tree, metadata: metadata, to: folder.path("y"), options: SafetensorsOptions(existing: .replace, sourceFacts: facts))
+                tree, metadata: metadata, to: folder.path("y"),
+                options: SafetensorsOptions(existing: .replace, sourceFacts: facts))
             return NNInteropTests.header(of: try folder.bytes("y"))
         }
         func tensor(_ dtype: DType, _ shape: [Int]) throws -> StateTree {

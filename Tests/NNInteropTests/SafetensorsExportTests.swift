@@ -63,8 +63,10 @@ struct SafetensorsExportTests {
         let aligned: StateTree = ["a": try tensor(.u8, [4]), "b": try tensor(.f32, [1]), "c": try tensor(.f64, [1])]
         #expect(try offsets(aligned) == ["a": 0, "b": 4, "c": 8])
         let unaligned: StateTree = [
-            "a": try tensor(.u8, [3]), "f4": try tensor(.f4, [2]), "b": try tensor(.f32, [1]), "c": try tensor(.u8, [1]),
-            "f6": try tensor(.f6E2M3, [4]), "d": try tensor(.f64, [1]), "e": try tensor(.c64, [1]), "g": try tensor(.i16, [1]),
+            "a": try tensor(.u8, [3]), "f4": try tensor(.f4, [2]), "b": try tensor(.f32, [1]),
+            "c": try tensor(.u8, [1]),
+            "f6": try tensor(.f6E2M3, [4]), "d": try tensor(.f64, [1]), "e": try tensor(.c64, [1]),
+            "g": try tensor(.i16, [1]),
         ]
         #expect(
             try offsets(unaligned)
@@ -94,7 +96,10 @@ struct SafetensorsExportTests {
         let lazily = try StateTensor(storage: lazy, layout: TensorLayout(.i32, shape: [2], strides: [3], offset: 2))
         try Safetensors.save(["t": .tensor(transposed), "s": .tensor(lazily)], to: folder.path("x"))
         let state = try SafetensorsFile.open(folder.path("x")).state()
-        #expect(try elements(#require(state["t"]?.tensor)).enumerated().filter { $0.offset % 4 == 0 }.map(\.element) == [0, 3, 1, 4, 2, 5])
+        #expect(
+            try elements(#require(state["t"]?.tensor)).enumerated().filter { $0.offset % 4 == 0 }.map(\.element) == [
+                0, 3, 1, 4, 2, 5,
+            ])
         #expect(try elements(#require(state["s"]?.tensor)) == [2, 0, 0, 0, 5, 0, 0, 0])
         #expect(!lazy.isResident)
     }
@@ -149,24 +154,30 @@ struct SafetensorsExportTests {
         #expect(report.dropped.count == 6)
         #expect(report.converted.count == 11)
         do {
-            try Safetensors.save(tree, metadata: metadata, to: folder.path("y"), options: SafetensorsOptions(isStrict: true))
+            try Safetensors.save(
+                tree, metadata: metadata, to: folder.path("y"), options: SafetensorsOptions(isStrict: true))
             Issue.record("was written")
         } catch InteropError.cannotHold(_, _, let entries) {
             #expect(entries == report.lines)
         }
         #expect(folder.names == ["x"])
         let plain = SafetensorsOptions(existing: .replace, isStrict: true)
-        #expect(try Safetensors.save(["w": tensor(.u8, [1])], metadata: ["a": "b"], to: folder.path("y"), options: plain).isEmpty)
+        #expect(
+            try Safetensors.save(["w": tensor(.u8, [1])], metadata: ["a": "b"], to: folder.path("y"), options: plain)
+                .isEmpty)
     }
 
     @Test("expanded tensors are limited, and the limit can be raised")
     func limits() throws {
         let storage = try Storage([1, 2])
-        let endless = try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [1 << 40, 2], strides: [0, 1]))
+        let endless = try StateTensor(
+            storage: storage, layout: TensorLayout(.u8, shape: [1 << 40, 2], strides: [0, 1]))
         #expect(code { try Safetensors.save(["a": .tensor(endless)], to: folder.path("x")) } == "limit-exceeded")
         let small = try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [3, 2], strides: [0, 1]))
         let options = SafetensorsOptions(existing: .replace, maximumDataSize: 5)
-        #expect(code { try Safetensors.save(["a": .tensor(small)], to: folder.path("x"), options: options) } == "limit-exceeded")
+        #expect(
+            code { try Safetensors.save(["a": .tensor(small)], to: folder.path("x"), options: options) }
+                == "limit-exceeded")
         #expect(folder.names == [])
         var raised = options
         raised.maximumDataSize = 6

@@ -24,7 +24,9 @@ struct SafetensorsFileTests {
             let facts = try #require(tensors[key.description])
             #expect(tensor.dtype.name == facts["dtype"] as? String)
             #expect(tensor.shape == facts["shape"] as? [Int])
-            let digest = SHA256.hash(data: Data(try elements(tensor))).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }
+            let digest = SHA256.hash(data: Data(try elements(tensor))).map {
+                ($0 < 16 ? "0" : "") + String($0, radix: 16)
+            }
             #expect(digest.joined() == facts["sha256"] as? String, "\(key)")
         }
         let metadata = expected["metadata"] as? [String: String] ?? [:]
@@ -42,7 +44,8 @@ struct SafetensorsFileTests {
     @Test("tensors keep the header's order, and names with dots are one key")
     func order() throws {
         let folder = try TemporaryFolder()
-        let header = #"{"z.b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]},"__metadata__":{"k":"v","a":""},"#
+        let header =
+            #"{"z.b":{"dtype":"U8","shape":[2],"data_offsets":[2,4]},"__metadata__":{"k":"v","a":""},"#
             + #""a.c":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"":{"dtype":"U8","shape":[],"data_offsets":[4,5]}}"#
         let file = try SafetensorsFile.open(folder.file("x", safetensors(header, data: [1, 2, 3, 4, 5])))
         let state = try file.state()

@@ -26,8 +26,10 @@ struct SafetensorsPropertyTests {
     /// A valid file in a form that hardly any writer would choose.
     private func randomFile(_ random: inout SeededGenerator) -> [UInt8] {
         func space() -> String {
-            (0..<Int.random(in: 0...2, using: &random)).map { _ in [" ", "\n", "\t", "\r"].randomElement(using: &random)! }
-                .joined()
+            (0..<Int.random(in: 0...2, using: &random)).map { _ in
+                [" ", "\n", "\t", "\r"].randomElement(using: &random)!
+            }
+            .joined()
         }
         func string(_ text: String) -> String {
             let plain = JSONValue.string(text).text()
@@ -46,7 +48,8 @@ struct SafetensorsPropertyTests {
             }
             return text + "}"
         }
-        let names = SafetensorsPropertyTests.names.shuffled(using: &random).prefix(Int.random(in: 0...6, using: &random))
+        let names = SafetensorsPropertyTests.names.shuffled(using: &random).prefix(
+            Int.random(in: 0...6, using: &random))
         let dtypes = DType.all.filter { $0 != .c128 }
         var entries: [(String, String)] = []
         var position = 0
@@ -59,15 +62,18 @@ struct SafetensorsPropertyTests {
                 "[" + numbers.map { "\($0)" + space() }.joined(separator: ",") + "]"
             }
             let fields = [
-                ("dtype", string(dtype.name)), ("shape", list(shape)), ("data_offsets", list([position, position + size])),
+                ("dtype", string(dtype.name)), ("shape", list(shape)),
+                ("data_offsets", list([position, position + size])),
             ]
             entries.append((name, object(fields.shuffled(using: &random))))
             position += size
         }
         if Bool.random(using: &random) { entries.shuffle(using: &random) }
         if Bool.random(using: &random) {
-            let keys = SafetensorsPropertyTests.names.shuffled(using: &random).prefix(Int.random(in: 0...3, using: &random))
-            let metadata = object(keys.map { ($0, string(SafetensorsPropertyTests.names.randomElement(using: &random)!)) })
+            let keys = SafetensorsPropertyTests.names.shuffled(using: &random).prefix(
+                Int.random(in: 0...3, using: &random))
+            let metadata = object(
+                keys.map { ($0, string(SafetensorsPropertyTests.names.randomElement(using: &random)!)) })
             entries.insert(("__metadata__", metadata), at: Int.random(in: 0...entries.count, using: &random))
         }
         let header = object(entries) + String(repeating: " ", count: Int.random(in: 0...9, using: &random))
@@ -96,8 +102,10 @@ struct SafetensorsPropertyTests {
         let seed = UInt64.random(in: 0 ... .max)
         print("seed of damage: \(seed)")
         var random = SeededGenerator(seed: seed)
-        let note = #"[{"nbytes":16,"tensors":[{"name":"a","offset":0,"strides":[2]},{"name":"b","offset":1,"strides":[3]}]}]"#
-        let header = #"{"__metadata__":{"nnstore.aliases":\#(JSONValue.string(note).text())},"#
+        let note =
+            #"[{"nbytes":16,"tensors":[{"name":"a","offset":0,"strides":[2]},{"name":"b","offset":1,"strides":[3]}]}]"#
+        let header =
+            #"{"__metadata__":{"nnstore.aliases":\#(JSONValue.string(note).text())},"#
             + #""a":{"dtype":"U8","shape":[4],"data_offsets":[0,4]},"b":{"dtype":"U8","shape":[2],"data_offsets":[4,6]}}"#
         let shared = safetensors(header, data: [1, 2, 3, 4, 5, 6])
         for round in 0..<3000 {

@@ -73,7 +73,8 @@ struct SafetensorsRuleTests {
     func form() throws {
         #expect(try code(#"{"a":["U8",[4],[0,4]]}"#) == "safetensors-entry-type")
         #expect(try code(#"{"a":null}"#) == "safetensors-entry-type")
-        #expect(try code(#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4],"x":1}}"#) == "safetensors-unknown-field")
+        #expect(
+            try code(#"{"a":{"dtype":"U8","shape":[4],"data_offsets":[0,4],"x":1}}"#) == "safetensors-unknown-field")
         #expect(try code(#"{"a":{"shape":[4],"data_offsets":[0,4]}}"#) == "safetensors-missing-field")
         #expect(try code(#"{"a":{"dtype":"U8","data_offsets":[0,4]}}"#) == "safetensors-missing-field")
         #expect(try code(#"{"a":{"dtype":"U8","shape":[4]}}"#) == "safetensors-missing-field")

@@ -27,7 +27,8 @@ struct SafetensorsExport {
         report = entries.report
         tensors = entries.tensors.map(\.tensor)
         let usual = try SafetensorsHeader(
-            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file)
+            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file
+        )
         if let original = options.sourceFacts[SafetensorsFile.headerFact],
             let parsed = usual.equivalent(original, aliases: groups, file: file)
         {
