@@ -210,6 +210,27 @@ struct SafetensorsExportTests {
         #expect(code { try Safetensors.save(["a": tensor(.u8, [1])], to: path, options: cancelled) } == "cancelled")
         #expect(try folder.bytes("x") == safetensors("{}      "))
     }
+
+    @Test("a sink gets the file's bytes, or is given up once")
+    func sinks() throws {
+        let tree: StateTree = ["a": try tensor(.u8, [3]), "b": try tensor(.f32, [300_000])]
+        let sink = MemorySink()
+        try Safetensors.save(tree, to: sink)
+        try Safetensors.save(tree, to: folder.path("x"))
+        #expect(try sink.bytes == folder.bytes("x"))
+        #expect(sink.isFinished && sink.abandoned == 0)
+        let refused = MemorySink()
+        #expect(code { try Safetensors.save(["a": tensor(.c128, [1])], to: refused) } == "unsupported-dtype")
+        #expect(refused.abandoned == 1 && refused.bytes.isEmpty)
+        try Safetensors.save(tree, to: "/dev/null")
+    }
+
+    @Test("a tensor without a name has the empty one, and other roots hold nothing")
+    func roots() throws {
+        try Safetensors.save(tensor(.u8, [3]), to: folder.path("x"))
+        #expect(try SafetensorsFile.open(folder.path("x")).state().children.map(\.key) == [""])
+        #expect(try Safetensors.save(7, to: folder.path("y")).dropped == ["the root: the integer 7"])
+    }
 }
 
 extension String {
@@ -230,4 +251,15 @@ struct ArrayBacking: StorageBacking {
 struct BrokenBacking: StorageBacking {
     var byteCount: Int { 10 }
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws { throw StoreError.cancelled }
+}
+
+final class MemorySink: ByteSink {
+    let name = "memory"
+    private(set) var bytes: [UInt8] = []
+    private(set) var isFinished = false
+    private(set) var abandoned = 0
+
+    func append(_ bytes: RawSpan) throws(StoreError) { self.bytes += bytes.array }
+    func finish(_ existing: ExistingDestination) throws(StoreError) { isFinished = true }
+    func abandon() { abandoned += 1 }
 }

@@ -72,7 +72,8 @@ public enum Safetensors {
     ) throws -> ExportReport {
         let export = try SafetensorsExport(state, metadata: metadata, file: path, options)
         // The sink only now: what can't be written must not cost a temporary file.
-        try export.write(to: BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable))
+        let sink = try BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable)
+        try export.write(to: BufferedOutput(sink))
         return export.report
     }
 
@@ -85,13 +86,9 @@ public enum Safetensors {
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
         options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
-        do {
-            let export = try SafetensorsExport(state, metadata: metadata, file: sink.name, options)
-            try export.write(to: sink)
-            return export.report
-        } catch {
-            sink.abandon()
-            throw error
-        }
+        let output = BufferedOutput(sink)
+        let export = try SafetensorsExport(state, metadata: metadata, file: sink.name, options)
+        try export.write(to: output)
+        return export.report
     }
 }

@@ -45,8 +45,7 @@ struct SafetensorsExport {
         }
     }
 
-    func write(to sink: any ByteSink) throws {
-        let output = BufferedOutput(sink)
+    func write(to output: BufferedOutput) throws {
         var length: [UInt8] = []
         length.append(littleEndian: UInt64(headerBytes.count))
         try output.append(length)
