@@ -36,6 +36,7 @@ final class BufferedOutput {
         if bytes.byteCount >= BufferedOutput.bufferSize {
             try sink.append(bytes)
         } else {
+            // Sound: the bytes are copied before the closure returns.
             unsafe bytes.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
         }
     }

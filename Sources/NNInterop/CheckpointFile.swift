@@ -53,7 +53,8 @@ public enum CheckpointFiles {
     }
 
     /// Opens the file that `source` holds.
-    public static func open(_ source: any ByteSource, options: OpenOptions = OpenOptions()) throws -> any CheckpointFile {
+    public static func open(_ source: any ByteSource, options: OpenOptions = OpenOptions()) throws -> any CheckpointFile
+    {
         let (_, version) = try source.readEnd(0)
         let start = try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version)
         switch FormatRecognition.format(of: start) {

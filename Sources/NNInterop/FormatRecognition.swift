@@ -24,7 +24,9 @@ enum FormatRecognition {
             return .unknown("it looks like a tar archive (very old PyTorch files are), which is not supported")
         }
         // What is nearly safetensors goes to its reader, which says what is wrong with it.
-        if let length, length < 1 << 40, [0x7b, 0x5b, 0x20, 0x09, 0x0a, 0x0d].contains(start[8]) { return .safetensors }
+        if let length, length < 1 << 40, [0x7b, 0x5b, 0x20, 0x09, 0x0a, 0x0d].contains(start[8]) {
+            return .safetensors
+        }
         return .unknown(appearance(of: start))
     }
 
@@ -59,7 +61,8 @@ enum FormatRecognition {
         }
         let hasControls = start.contains { $0 < 0x20 && !(0x09...0x0d).contains($0) }
         if isText && !hasControls {
-            return start.first == UInt8(ascii: "<") ? "it is text, perhaps a web page that was saved instead" : "it is text"
+            return start.first == UInt8(ascii: "<")
+                ? "it is text, perhaps a web page that was saved instead" : "it is text"
         }
         let bytes = start.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
         return "it begins with the bytes \(bytes), the mark of no format that is known"

@@ -71,7 +71,9 @@ struct JSONStringScanner {
         let unit = try hexadecimal(from: start)
         if let scalar = Unicode.Scalar(unit) { return scalar }
         let low: UInt32? =
-            if (0xd800..<0xdc00).contains(unit), bytes[position...].starts(with: [UInt8(ascii: "\\"), UInt8(ascii: "u")]) {
+            if (0xd800..<0xdc00).contains(unit),
+                bytes[position...].starts(with: [UInt8(ascii: "\\"), UInt8(ascii: "u")])
+            {
                 try { () throws(Failure) in
                     position += 2
                     return try hexadecimal(from: start)

@@ -32,7 +32,8 @@ public struct SafetensorsOptions: Sendable {
 
     /// The usual options: nothing replaced, durable, aliases noted, what can't be held is converted or left out.
     public init(
-        existing: ExistingDestination = .refuse, isDurable: Bool = true, aliases: Aliases = .note, isStrict: Bool = false,
+        existing: ExistingDestination = .refuse, isDurable: Bool = true, aliases: Aliases = .note,
+        isStrict: Bool = false,
         maximumDataSize: Int? = nil, cancellation: Cancellation? = nil,
         progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil, sourceFacts: [String: [UInt8]] = [:]
     ) {
@@ -66,11 +67,13 @@ public enum Safetensors {
     ///   throws. The destination is then as it was before.
     @discardableResult
     public static func save(
-        _ state: StateTree, metadata: StateTree = [:], to path: String, options: SafetensorsOptions = SafetensorsOptions()
+        _ state: StateTree, metadata: StateTree = [:], to path: String,
+        options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
         let export = try SafetensorsExport(state, metadata: metadata, file: path, options)
         // The sink only now: what can't be written must not cost a temporary file.
-        try export.write(to: BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable))
+        let sink = try BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable)
+        try export.write(to: BufferedOutput(sink))
         return export.report
     }
 
@@ -83,13 +86,9 @@ public enum Safetensors {
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
         options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
-        do {
-            let export = try SafetensorsExport(state, metadata: metadata, file: sink.name, options)
-            try export.write(to: sink)
-            return export.report
-        } catch {
-            sink.abandon()
-            throw error
-        }
+        let output = BufferedOutput(sink)
+        let export = try SafetensorsExport(state, metadata: metadata, file: sink.name, options)
+        try export.write(to: output)
+        return export.report
     }
 }

@@ -32,9 +32,12 @@ struct SafetensorsEntries {
         switch node {
         case .tensor(let tensor): try add(tensor, at: path)
         case .record(let type, _):
-            report.converted.append("\(place): of the record of type \(quoted(type)) only the tensors were kept, by name")
+            report.converted.append(
+                "\(place): of the record of type \(quoted(type)) only the tensors were kept, by name")
         case .dictionary, .list, .tuple:
-            if node.children.isEmpty, !path.keys.isEmpty { report.dropped.append("\(place): \(node.plainKind), which is empty") }
+            if node.children.isEmpty, !path.keys.isEmpty {
+                report.dropped.append("\(place): \(node.plainKind), which is empty")
+            }
         default: report.dropped.append("\(place): \(node.plainKind)")
         }
     }
@@ -86,7 +89,9 @@ struct SafetensorsEntries {
                 let paths = ["[\"\(name)\"]", "[\(name)]"]
                 throw InteropError.ambiguousName(file: file, name: "metadata " + name, paths: paths)
             }
-            if case .integer = key { report.converted.append("metadata \(quoted(name)): the integer key became a text") }
+            if case .integer = key {
+                report.converted.append("metadata \(quoted(name)): the integer key became a text")
+            }
             notes.append(SafetensorsHeader.Note(key: name, value: try text(of: value, name)))
         }
         return notes

@@ -27,7 +27,8 @@ struct SafetensorsExport {
         report = entries.report
         tensors = entries.tensors.map(\.tensor)
         let usual = try SafetensorsHeader(
-            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file)
+            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file
+        )
         if let original = options.sourceFacts[SafetensorsFile.headerFact],
             let parsed = usual.equivalent(original, aliases: groups, file: file)
         {
@@ -44,8 +45,7 @@ struct SafetensorsExport {
         }
     }
 
-    func write(to sink: any ByteSink) throws {
-        let output = BufferedOutput(sink)
+    func write(to output: BufferedOutput) throws {
         var length: [UInt8] = []
         length.append(littleEndian: UInt64(headerBytes.count))
         try output.append(length)

@@ -89,7 +89,8 @@ extension SafetensorsHeader {
         let names = tensors.map(\.name)
         entries = zip(tensors, spans).map { Entry(name: $0.name, layout: $0.layout, span: $1) }
         self.metadata =
-            metadata + (aliases.isEmpty ? [] : [Note(key: AliasNote.key, value: AliasNote.text(of: aliases, names: names))])
+            metadata
+            + (aliases.isEmpty ? [] : [Note(key: AliasNote.key, value: AliasNote.text(of: aliases, names: names))])
     }
 
     /// The header as the reference writes it: compact, metadata first, spaces up to a multiple of 8 bytes.

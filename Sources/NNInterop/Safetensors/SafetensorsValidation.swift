@@ -95,7 +95,8 @@ struct SafetensorsValidation {
         guard let shape else { throw missing("shape") }
         guard let offsets else { throw missing("data_offsets") }
         guard offsets.count == 2 else {
-            throw error(.fieldType(tensor: name, offset: offset, field: "data_offsets", expected: "an array of two integers"))
+            throw error(
+                .fieldType(tensor: name, offset: offset, field: "data_offsets", expected: "an array of two integers"))
         }
         return RawEntry(name: name, dtype: dtype, shape: shape, begin: offsets[0], end: offsets[1])
     }

@@ -9,7 +9,11 @@ struct RowValidation: Sendable {
     static let nodeColumns =
         "parent, key, position, kind, tag, node.value, storage, dtype, shape, strides, offset, nbytes, flags, large.value"
     /// Where they come from: a large value stands in a table of its own (spec section 3).
-    static let nodeTables = "node LEFT JOIN large ON node.kind IN (10, 12, 13, 14, 15, 16) AND large.id = node.value"
+    ///
+    /// The type has to be asked for: a comparison with an INTEGER column takes the text "1" for the number.
+    static let nodeTables =
+        "node LEFT JOIN large ON node.kind IN (10, 12, 13, 14, 15, 16) AND typeof(node.value) = 'integer' "
+        + "AND large.id = node.value"
     static let chunkColumns = "storage, seq, source, offset, length, transform, width, parts, digest"
 
     func damaged(_ row: String, _ rule: String) -> StoreError {
