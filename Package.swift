@@ -53,7 +53,7 @@ let package = Package(
             ]),
 
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
-        .testTarget(name: "NNInteropTests", dependencies: ["NNInterop"], resources: [.copy("Fixtures")]),
+        .testTarget(name: "NNInteropTests", dependencies: ["NNInterop"], exclude: ["Fixtures"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

@@ -7,10 +7,19 @@ extension CheckpointFile {
     ///   about sharing is replaced.
     /// - Throws: what reading the file and saving throw.
     public func saveAsContainer(to path: String, options: SaveOptions = SaveOptions()) throws {
+        try Checkpoint.save(state(), metadata: metadata(), to: path, options: completed(options))
+    }
+
+    /// Saves the file as a container to a sink, as ``saveAsContainer(to:options:)-(String,_)`` does.
+    public func saveAsContainer(to sink: any ByteSink, options: SaveOptions = SaveOptions()) throws {
+        try Checkpoint.save(state(), metadata: metadata(), to: sink, options: completed(options))
+    }
+
+    private func completed(_ options: SaveOptions) throws -> SaveOptions {
         var options = options
         options.sharing = try sharing
         options.sourceFacts = try sourceFacts
-        try Checkpoint.save(state(), metadata: metadata(), to: path, options: options)
+        return options
     }
 
     /// Saves the file as a safetensors file at `path`. What was a safetensors file and is unchanged comes out with
@@ -23,8 +32,20 @@ extension CheckpointFile {
     public func saveAsSafetensors(
         to path: String, options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
+        try Safetensors.save(state(), metadata: metadata(), to: path, options: completed(options))
+    }
+
+    /// Saves the file as a safetensors file to a sink, as ``saveAsSafetensors(to:options:)-(String,_)`` does.
+    @discardableResult
+    public func saveAsSafetensors(
+        to sink: any ByteSink, options: SafetensorsOptions = SafetensorsOptions()
+    ) throws -> ExportReport {
+        try Safetensors.save(state(), metadata: metadata(), to: sink, options: completed(options))
+    }
+
+    private func completed(_ options: SafetensorsOptions) throws -> SafetensorsOptions {
         var options = options
         options.sourceFacts = try sourceFacts
-        return try Safetensors.save(state(), metadata: metadata(), to: path, options: options)
+        return options
     }
 }

@@ -13,7 +13,7 @@ extension Checkpoint {
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to path: String, options: SaveOptions = SaveOptions()
     ) throws {
-        try save(state, metadata: metadata, to: ContainerOutput.sink(for: path, options), options: options)
+        try save(state, metadata: metadata, options) { () throws(StoreError) in try ContainerOutput(path: path, options) }
     }
 
     /// Saves a tree as a container with the usual options and the given compression.
@@ -27,8 +27,14 @@ extension Checkpoint {
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink, options: SaveOptions = SaveOptions()
     ) throws {
+        try save(state, metadata: metadata, options) { () throws(StoreError) in try ContainerOutput(sink, options) }
+    }
+
+    private static func save(
+        _ state: StateTree, metadata: StateTree, _ options: SaveOptions, output: () throws(StoreError) -> ContainerOutput
+    ) throws {
         let plan = try SavePlan(state)
-        let output = try ContainerOutput(sink, options)
+        let output = try output()
         try plan.writeChunks(to: output, options)
         try output.finish(state: try plan.rebased(state), metadata: metadata, ids: plan.ids)
     }

@@ -59,14 +59,10 @@ struct ExportCommand: ParsableCommand {
 
     func run() throws {
         let opened = try CheckpointFiles.open(source)
-        let state = try opened.state()
-        let listing = CheckpointListing(state)
+        let listing = CheckpointListing(try opened.state())
         let progress = ProgressLine("export \(printable(source))", quiet: json)
-        var report: ExportReport?
-        switch to {
-        case .nnck: try saveContainer(opened, state, progress)
-        default: report = try saveSafetensors(opened, state, progress)
-        }
+        defer { progress.finish() }
+        let report = try save(opened, progress)
         progress.finish()
         for line in report?.lines ?? [] { Terminal.error("\(printable(output)): \(printable(line))") }
         if output == "-" { return }
@@ -75,7 +71,8 @@ struct ExportCommand: ParsableCommand {
             JSONOutput.print([
                 "source": .string(source), "file": .string(output), "format": .string(to?.rawValue ?? ""),
                 "tensors": .integer(listing.tensors.count), "file_bytes": .integer(written),
-                "seconds": JSONValue(progress.seconds), "dropped": .array((report?.dropped ?? []).map { .string($0) }),
+                "seconds": JSONValue(progress.seconds),
+                "dropped": .array((report?.dropped ?? []).map { .string($0) }),
                 "converted": .array((report?.converted ?? []).map { .string($0) }),
             ])
         } else {
@@ -85,30 +82,23 @@ struct ExportCommand: ParsableCommand {
         }
     }
 
-    private func saveContainer(_ opened: any CheckpointFile, _ state: StateTree, _ progress: ProgressLine) throws {
-        let sharing = try opened.sharing
-        var options = SaveOptions(existing: destination.existing, verifies: true, sharing: sharing) {
-            progress.update($0, $1)
+    private func save(_ opened: any CheckpointFile, _ progress: ProgressLine) throws -> ExportReport? {
+        switch to {
+        case .nnck:
+            let options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
+            if output == "-" {
+                try opened.saveAsContainer(to: StandardOutput.sink, options: options)
+            } else {
+                try opened.saveAsContainer(to: output, options: options)
+            }
+            return nil
+        default:
+            let options = SafetensorsOptions(
+                existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
+                maximumDataSize: maxBytes, progress: { progress.update($0, $1) })
+            return output == "-"
+                ? try opened.saveAsSafetensors(to: StandardOutput.sink, options: options)
+                : try opened.saveAsSafetensors(to: output, options: options)
         }
-        options.sourceFacts = try opened.sourceFacts
-        if output == "-" {
-            try Checkpoint.save(state, metadata: opened.metadata(), to: StandardOutput.sink, options: options)
-        } else {
-            try Checkpoint.save(state, metadata: opened.metadata(), to: output, options: options)
-        }
-    }
-
-    private func saveSafetensors(
-        _ opened: any CheckpointFile, _ state: StateTree, _ progress: ProgressLine
-    ) throws -> ExportReport {
-        let options = SafetensorsOptions(
-            existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
-            maximumDataSize: maxBytes, progress: { progress.update($0, $1) }, sourceFacts: try opened.sourceFacts)
-        // The library's own notes are no content of the file that they would be written to.
-        let metadata = StateTree.dictionary(try opened.visibleMetadata())
-        if output == "-" {
-            return try Safetensors.save(state, metadata: metadata, to: StandardOutput.sink, options: options)
-        }
-        return try Safetensors.save(state, metadata: metadata, to: output, options: options)
     }
 }

@@ -37,22 +37,16 @@ struct ImportCommand: ParsableCommand {
 
     func run() throws {
         let opened = try CheckpointFiles.open(source)
-        let state = try opened.state()
-        let listing = CheckpointListing(state)
+        let listing = CheckpointListing(try opened.state())
         let progress = ProgressLine("import \(printable(source))", quiet: json)
-        let sharing = try opened.sharing
-        var options = SaveOptions(
-            compression: compression, existing: destination.existing, verifies: !noVerify, sharing: sharing
-        ) { progress.update($0, $1) }
-        options.sourceFacts = try opened.sourceFacts
-        let isStream = output == "-"
-        if isStream {
-            try Checkpoint.save(state, metadata: opened.metadata(), to: StandardOutput.sink, options: options)
-        } else {
-            try Checkpoint.save(state, metadata: opened.metadata(), to: output, options: options)
+        let options = SaveOptions(compression: compression, existing: destination.existing, verifies: !noVerify) {
+            progress.update($0, $1)
         }
+        defer { progress.finish() }
+        // What goes through standard output can't be read back, and leaves no room for a report.
+        if output == "-" { return try opened.saveAsContainer(to: StandardOutput.sink, options: options) }
+        try opened.saveAsContainer(to: output, options: options)
         progress.finish()
-        if isStream { return }
         try report(opened, listing, seconds: progress.seconds)
     }
 

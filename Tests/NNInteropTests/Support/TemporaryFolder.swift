@@ -28,8 +28,10 @@ final class TemporaryFolder {
 
 func fileBytes(_ path: String) throws -> [UInt8] { [UInt8](try Data(contentsOf: URL(fileURLWithPath: path))) }
 
-/// The path of a file in Fixtures.
+/// The path of a file in Fixtures, or of a model among the examples.
 func fixture(_ name: String) throws -> String {
-    let folder = try #require(Bundle.module.resourceURL).appendingPathComponent("Fixtures")
-    return folder.appendingPathComponent(name).path
+    let tests = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    let models = tests.deletingLastPathComponent().deletingLastPathComponent().appendingPathComponent("Examples/Models")
+    let paths = [tests.appendingPathComponent("Fixtures"), models].map { $0.appendingPathComponent(name).path }
+    return try #require(paths.first { FileManager.default.fileExists(atPath: $0) }, "\(name) is in neither \(paths)")
 }

@@ -1,25 +1,23 @@
-import NNStore
-
-/// Collects small pieces into large writes, and gives up on the sink unless it was finished.
-final class BufferedOutput {
+/// Collects small pieces into large writes to a sink, and gives up on the sink unless it was finished.
+package final class BufferedOutput {
     private let sink: any ByteSink
     private var buffer: [UInt8] = []
     private var isFinished = false
+    /// How many bytes were appended.
+    package private(set) var position = 0
 
     private static let bufferSize = 1 << 20
 
-    init(_ sink: any ByteSink) {
+    package init(_ sink: any ByteSink) {
         self.sink = sink
         buffer.reserveCapacity(BufferedOutput.bufferSize)
     }
 
-    deinit {
-        if !isFinished { sink.abandon() }
-    }
+    deinit { abandon() }
 
     /// The sink for a path: a pipe or device that is there is written to, anything else is a file that appears when it
     /// is finished.
-    static func sink(
+    package static func sink(
         for path: String, _ existing: ExistingDestination, isDurable: Bool
     ) throws(StoreError) -> any ByteSink {
         switch try SystemCall.status(path)?.kind {
@@ -29,9 +27,11 @@ final class BufferedOutput {
     }
 
     /// What messages call the destination.
-    var name: String { sink.name }
+    package var name: String { sink.name }
 
-    func append(_ bytes: RawSpan) throws(StoreError) {
+    /// Appends bytes.
+    package func append(_ bytes: RawSpan) throws(StoreError) {
+        position += bytes.byteCount
         if buffer.count + bytes.byteCount > BufferedOutput.bufferSize { try flush() }
         if bytes.byteCount >= BufferedOutput.bufferSize {
             try sink.append(bytes)
@@ -41,8 +41,14 @@ final class BufferedOutput {
         }
     }
 
-    func append(_ bytes: [UInt8]) throws(StoreError) {
+    /// Appends bytes.
+    package func append(_ bytes: [UInt8]) throws(StoreError) {
         try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in try append(bytes) }
+    }
+
+    /// Appends zeros up to `target`, if it is not reached yet.
+    package func pad(to target: Int) throws(StoreError) {
+        if target > position { try append([UInt8](repeating: 0, count: target - position)) }
     }
 
     private func flush() throws(StoreError) {
@@ -51,9 +57,21 @@ final class BufferedOutput {
         buffer.removeAll(keepingCapacity: true)
     }
 
-    func finish(_ existing: ExistingDestination) throws(StoreError) {
+    /// Writes what is left and finishes the sink. After an error the sink was given up.
+    ///
+    /// - Parameter check: called when all bytes were written and before they are put in place.
+    package func finish(_ existing: ExistingDestination, check: (any ByteSink) throws -> Void = { _ in }) throws {
+        // Does nothing to a sink that was finished.
+        defer { abandon() }
         try flush()
+        try check(sink)
         try sink.finish(existing)
+        isFinished = true
+    }
+
+    /// Gives up on the sink, unless it was finished.
+    package func abandon() {
+        if !isFinished { sink.abandon() }
         isFinished = true
     }
 }
