@@ -60,6 +60,7 @@ struct HostileContainerTests {
         Case(rule: "strides of another length", sql: "UPDATE node SET strides = '[5]' WHERE key = 'view'"),
         Case(rule: "an offset that reaches outside", sql: "UPDATE node SET offset = 1 WHERE key = 'w'"),
         Case(rule: "a negative offset", sql: "UPDATE node SET offset = -1 WHERE key = 'view'"),
+        Case(rule: "a last element at the greatest offset there is", sql: "UPDATE node SET shape = '[]', strides = NULL, nbytes = 4, offset = 9223372036854775807 WHERE key = 'view'"),
         Case(rule: "an offset that overflows", sql: "UPDATE node SET offset = 9223372036854775807 WHERE key = 'view'"),
         Case(rule: "a wrong nbytes", sql: "UPDATE node SET nbytes = 4 WHERE key = 'w'"),
         Case(rule: "unknown flags", sql: "UPDATE node SET flags = 2 WHERE key = 'w'"),

@@ -124,6 +124,7 @@ public struct TensorLayout: Sendable, Hashable {
             }
             last = sum
         }
+        guard last < Int.max else { throw .invalidLayout(reason: "offset \(offset) and shape \(shape) overflow 63 bits") }
         let (lower, overflowOfLower) = (offset / dtype.elementsPerBlock).multipliedReportingOverflow(
             by: dtype.bytesPerBlock)
         let (upper, overflowOfUpper) = (last / dtype.elementsPerBlock + 1).multipliedReportingOverflow(
