@@ -6,7 +6,8 @@ import NNStore
 struct CheckpointTool: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "ckpt-tool",
-        abstract: "Looks into neural-network checkpoints, checks them and converts them, without running anything in them.",
+        abstract:
+            "Looks into neural-network checkpoints, checks them and converts them, without running anything in them.",
         discussion: """
             Reads NNStore containers (.nnck) and safetensors files; what a file is, is told by its contents.
 

@@ -25,12 +25,15 @@ extension CheckpointFile {
     /// The metadata for a person or another tool: without the library's own entries.
     func visibleMetadata() throws -> StateDictionary {
         guard case .dictionary(let entries) = try metadata() else { return StateDictionary() }
-        return StateDictionary(keyed: entries.filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) })
+        return StateDictionary(
+            keyed: entries.filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) })
     }
 
     /// The format for a person: `container 1.0, saved with fast` or `safetensors`.
     var formatDescription: String {
-        guard let container = self as? ContainerFile else { return formatVersion.map { "\(formatName) \($0)" } ?? formatName }
+        guard let container = self as? ContainerFile else {
+            return formatVersion.map { "\(formatName) \($0)" } ?? formatName
+        }
         let compression = (try? container.checkpoint.compression).flatMap { $0?.rawValue } ?? "an unknown compression"
         return "container \(container.checkpoint.version), saved with \(compression)"
     }

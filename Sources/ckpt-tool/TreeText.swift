@@ -25,7 +25,8 @@ struct TreeText {
     }
 
     private func alias(_ node: StateTree, _ path: StatePath) -> String {
-        guard let tensor = node.tensor, let owner = owners[tensor.storage], owner != path.flatName, !tensor.layout.isEmpty
+        guard let tensor = node.tensor, let owner = owners[tensor.storage], owner != path.flatName,
+            !tensor.layout.isEmpty
         else { return "" }
         return "  ▸ shares \(printable(owner))"
     }
@@ -44,7 +45,9 @@ struct TreeText {
         case .boolean(let value): value ? "true" : "false"
         case .integer(let value): value.description
         case .double(let value): value.description
-        case .string(let text): text.count > 80 ? "\"\(printable(String(text.prefix(77))))...\" (\(text.utf8.count) bytes)" : "\"\(printable(text))\""
+        case .string(let text):
+            text.count > 80
+                ? "\"\(printable(String(text.prefix(77))))...\" (\(text.utf8.count) bytes)" : "\"\(printable(text))\""
         case .bytes(let bytes): "\(bytes.count) bytes"
         case .scalar(let value): "\(value.dtype) scalar \(values(value))"
         case .array(let value): "\(value.dtype) array (\(value.count)) \(values(value))"
@@ -55,7 +58,9 @@ struct TreeText {
     private static func values(_ value: TypedValue) -> String {
         guard let values = ElementValues(value.dtype) else { return "" }
         var texts: [String] = []
-        values.forEach(in: Array(value.bytes.prefix(4 * value.dtype.bytesPerBlock))) { texts.append(Quantities.value($0)) }
+        values.forEach(in: Array(value.bytes.prefix(4 * value.dtype.bytesPerBlock))) {
+            texts.append(Quantities.value($0))
+        }
         return texts.joined(separator: ", ") + (value.count > 4 ? ", ..." : "")
     }
 }

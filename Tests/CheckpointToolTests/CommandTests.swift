@@ -49,7 +49,8 @@ struct CommandTests {
         #expect(json["metadata"] as? [String: String] == ["by": "test"], "the library's own entries are hidden")
         #expect(json["aliases"] as? [[String]] == [["embedding.weight", "head.transposed", "head.weight"]])
         let tensors = try #require(json["tensors"] as? [[String: Any]])
-        #expect(tensors.map { $0["name"] as? String } == ["embedding.weight", "head.weight", "head.transposed", "bias"])
+        #expect(
+            tensors.map { $0["name"] as? String } == ["embedding.weight", "head.weight", "head.transposed", "bias"])
         #expect(Set(tensors[0].keys) == ["name", "dtype", "shape", "strides", "offset", "storage", "nbytes", "sha256"])
         #expect(tensors[2]["shape"] as? [Int] == [4, 3])
         #expect(tensors[2]["strides"] as? [Int] == [1, 4])
@@ -78,7 +79,8 @@ struct CommandTests {
     func show() throws {
         let path = try container()
         let output = try Tool.run("show", path, "embedding.weight").output
-        #expect(output.contains("F32 [3, 4], row-major, 48 B, tied with head.weight, shares memory with head.transposed"))
+        #expect(
+            output.contains("F32 [3, 4], row-major, 48 B, tied with head.weight, shares memory with head.transposed"))
         #expect(output.contains("min -3  max 8  mean 2.5  std 3.452  zeros 1  NaN 0  infinite 0"))
         #expect(output.contains("█"))
         #expect(output.contains("first values  [[-3, -2, -1, 0], [1, 2, 3, 4], ...]"))
@@ -189,13 +191,17 @@ struct CommandTests {
         let indexOffset = whole.suffix(8).reduce(0) { $0 << 8 | Int($1) }
         let cases: [(path: String, status: Int32, words: String)] = try [
             (folder.path("missing"), 2, "No such file"), (folder.path, 2, "directory"), (file("empty", []), 1, "empty"),
-            (file("text", Array("hello\n".utf8)), 1, "text"), (file("cut", Array(whole.dropLast(1000))), 1, "incomplete"),
+            (file("text", Array("hello\n".utf8)), 1, "text"),
+            (file("cut", Array(whole.dropLast(1000))), 1, "incomplete"),
             (file("index", flipped(whole, at: indexOffset + 300)), 1, "damaged"),
             (file("tail", flipped(whole, at: indexOffset - 3000)), 1, "damaged"),
             (file("header", flipped(whole, at: 2000)), 1, "damaged"),
         ]
         for test in cases {
-            for command in [["list"], ["verify"], ["import", "-o", folder.path("out.nnck")], ["export", "-o", folder.path("out.safetensors")]] {
+            for command in [
+                ["list"], ["verify"], ["import", "-o", folder.path("out.nnck")],
+                ["export", "-o", folder.path("out.safetensors")],
+            ] {
                 let outcome = try Tool.start(Tool.path, [command[0], test.path] + command.dropFirst())
                 let text = outcome.output + outcome.error
                 #expect(outcome.status == test.status, "\(command) \(test.path): \(text)")
@@ -229,7 +235,9 @@ struct CommandTests {
         defer { try? FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: folder.path) }
         let unwritable = try run("export", path, "-o", folder.path("out.nnck"))
         #expect(unwritable.status == 2)
-        #expect(unwritable.error.contains("out.nnck") && unwritable.error.contains("Permission denied"), "\(unwritable.error)")
+        #expect(
+            unwritable.error.contains("out.nnck") && unwritable.error.contains("Permission denied"),
+            "\(unwritable.error)")
     }
 
     @Test("a full disk is an error of the system, and leaves nothing")
@@ -252,7 +260,10 @@ struct CommandTests {
 
     @Test("mistakes in the command return 2 and say how it goes")
     func usage() throws {
-        for arguments in [[], ["nonsense"], ["list"], ["list", "x", "--nonsense"], ["import", model], ["export", model, "-o", "x.unknown"]] {
+        for arguments in [
+            [], ["nonsense"], ["list"], ["list", "x", "--nonsense"], ["import", model],
+            ["export", model, "-o", "x.unknown"],
+        ] {
             let outcome = try Tool.start(Tool.path, arguments)
             #expect(outcome.status == (arguments.isEmpty ? 0 : 2), "\(arguments)")
             #expect((outcome.error + outcome.output).contains("ckpt-tool"), "\(arguments)")
@@ -284,7 +295,9 @@ struct CommandTests {
         let layout = try TensorLayout(.f32, shape: [1 << 40], strides: [0])
         try Checkpoint.save(["e": .tensor(try StateTensor(storage: storage, layout: layout))], to: path)
         #expect(try Tool.run("list", path).status == 0)
-        for arguments in [["list", path, "--digest"], ["show", path, "e"], ["export", path, "-o", folder.path("e.safetensors")]] {
+        for arguments in [
+            ["list", path, "--digest"], ["show", path, "e"], ["export", path, "-o", folder.path("e.safetensors")],
+        ] {
             let outcome = try Tool.start(Tool.path, arguments)
             #expect(outcome.status == 1, "\(arguments)")
             #expect(outcome.error.contains("limit"), "\(outcome.error)")

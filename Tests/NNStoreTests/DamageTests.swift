@@ -17,10 +17,13 @@ struct DamageTests {
             "model": [
                 "large": .tensor(try StateTensor(storage: large, layout: TensorLayout(.u8, shape: [1 << 20 + 40]))),
                 "small": .tensor(try StateTensor(storage: small, layout: TensorLayout(.f32, shape: [4, 4]))),
-                "tied": .tensor(try StateTensor(storage: small, layout: TensorLayout(.f32, shape: [4, 4], strides: [1, 4]))),
+                "tied": .tensor(
+                    try StateTensor(storage: small, layout: TensorLayout(.f32, shape: [4, 4], strides: [1, 4]))),
             ], "list": [1, "two"],
         ]
-        let smallTree: StateTree = ["model": tree["model"]!["small"]!, "tied": tree["model"]!["tied"]!, "list": tree["list"]!]
+        let smallTree: StateTree = [
+            "model": tree["model"]!["small"]!, "tied": tree["model"]!["tied"]!, "list": tree["list"]!,
+        ]
         return try [
             ("fast", containerBytes(tree, metadata: ["m": "x"])),
             ("none", containerBytes(smallTree, metadata: ["m": "x"], options: SaveOptions(compression: .none))),
@@ -42,7 +45,9 @@ struct DamageTests {
             contents.names.append("\(path) \(tensor.layout)")
             contents.elements.append(try tensor.elementBytes)
         }
-        state.forEachNode { path, node in if node.tensor == nil, !node.kind.isInner { contents.values += "\(path) \(node) " } }
+        state.forEachNode { path, node in
+            if node.tensor == nil, !node.kind.isInner { contents.values += "\(path) \(node) " }
+        }
         contents.values += "\(try checkpoint.metadata)"
         return contents
     }
@@ -66,7 +71,9 @@ struct DamageTests {
     @Test("a container cut at any length is refused")
     func truncation() throws {
         for (name, bytes) in try DamageTests.containers() {
-            let lengths = isExhaustive ? Array(0..<bytes.count) : Array(stride(from: 0, to: bytes.count, by: 211)) + [bytes.count - 1]
+            let lengths =
+                isExhaustive
+                ? Array(0..<bytes.count) : Array(stride(from: 0, to: bytes.count, by: 211)) + [bytes.count - 1]
             let failures = try countUnhandled(lengths.count) { index in
                 let length = lengths[index]
                 do {

@@ -1,4 +1,4 @@
-import NNStore
+@testable import NNStore
 
 /// The trees that the golden containers under `spec/vectors` were made from.
 enum GoldenTrees {
@@ -23,12 +23,15 @@ enum GoldenTrees {
                 ("larger", .integer(StateInteger(twosComplement: [UInt8](repeating: 0, count: 20) + [0x80, 0]))),
                 ("smaller", .integer(StateInteger(Int128(Int64.min) - 1))), ("double", 0.1), ("nan", .double(nan)),
                 ("negativeZero", .double(-0.0)), ("infinity", .double(.infinity)), ("string", "naïve ✓"),
-                ("stringWithNull", "a\0b"), ("emptyString", ""), ("longString", .string(String(repeating: "0123456789", count: 60))),
+                ("stringWithNull", "a\0b"), ("emptyString", ""),
+                ("longString", .string(String(repeating: "0123456789", count: 60))),
                 ("bytes", .bytes([0, 1, 255])), ("noBytes", .bytes([])), ("longBytes", .bytes(bytes(5000, seed: 1))),
                 ("scalar", .scalar(try TypedValue(.bf16, bytes: [0x80, 0x3f]))),
                 ("array", .array(try TypedValue(.i32, bytes: [1, 0, 0, 0, 255, 255, 255, 255]))),
-                ("strings", .strings(["<s>", "", "ü"])), ("noStrings", .strings([])), (7, "integer key"), ("7", "text key"),
-                (-1, "negative key"), ("", "empty key"), ("a.b", "key with a dot"), ("e\u{301}", "decomposed"), ("é", "composed"),
+                ("strings", .strings(["<s>", "", "ü"])), ("noStrings", .strings([])), (7, "integer key"),
+                ("7", "text key"),
+                (-1, "negative key"), ("", "empty key"), ("a.b", "key with a dot"), ("e\u{301}", "decomposed"),
+                ("é", "composed"),
             ]))
     }
 
@@ -51,7 +54,8 @@ enum GoldenTrees {
         }
         let opaque = try DType(name: "Q4_0", elementsPerBlock: 32, bytesPerBlock: 18)
         let layout = try TensorLayout(opaque, shape: [2, 64])
-        entries.append(("Q4_0", .tensor(try StateTensor(storage: Storage(bytes(layout.byteCount, seed: 99)), layout: layout))))
+        entries.append(
+            ("Q4_0", .tensor(try StateTensor(storage: Storage(bytes(layout.byteCount, seed: 99)), layout: layout))))
         return .dictionary(entries)
     }
 
@@ -59,16 +63,20 @@ enum GoldenTrees {
     static func aliases() throws -> StateTree {
         let storage = try Storage(bytes(480, seed: 5))
         func view(_ dtype: DType, _ shape: [Int], _ strides: [Int]? = nil, _ offset: Int = 0) throws -> StateTree {
-            .tensor(try StateTensor(storage: storage, layout: TensorLayout(dtype, shape: shape, strides: strides, offset: offset)))
+            .tensor(
+                try StateTensor(
+                    storage: storage, layout: TensorLayout(dtype, shape: shape, strides: strides, offset: offset)))
         }
         let lone = try Storage(bytes(1000, seed: 6))
         return [
-            "base": try view(.f32, [10, 12]), "tied": try view(.f32, [10, 12]), "transposed": try view(.f32, [12, 10], [1, 12]),
+            "base": try view(.f32, [10, 12]), "tied": try view(.f32, [10, 12]),
+            "transposed": try view(.f32, [12, 10], [1, 12]),
             "row": try view(.f32, [12], nil, 24), "column": try view(.f32, [10], [12], 5),
             "strided": try view(.f32, [5, 4], [24, 3]), "expanded": try view(.f32, [7, 12], [0, 1], 12),
             "overlapping": try view(.f32, [9, 24], [12, 1]), "bytes": try view(.u8, [480]),
             "scalar": try view(.f32, [], nil, 119), "empty": try view(.f32, [0, 3]),
-            "sparse": .tensor(try StateTensor(storage: lone, layout: TensorLayout(.i16, shape: [20], strides: [23], offset: 7))),
+            "sparse": .tensor(
+                try StateTensor(storage: lone, layout: TensorLayout(.i16, shape: [20], strides: [23], offset: 7))),
             "alone": .tensor(try StateTensor([UInt8](), dtype: .u8, shape: [0])),
         ]
     }
@@ -80,10 +88,79 @@ enum GoldenTrees {
         return [
             "text": .tensor(
                 try StateTensor(
-                    Array(String(repeating: "all work and no play ", count: 60_000).utf8), dtype: .u8, shape: [1_260_000])),
+                    Array(String(repeating: "all work and no play ", count: 60_000).utf8), dtype: .u8,
+                    shape: [1_260_000])),
             "random": .tensor(try StateTensor(bytes(70_000, seed: 7), dtype: .u8, shape: [70_000])),
             "repeated": .tensor(try StateTensor(repeated + repeated + [1, 2, 3], dtype: .u8, shape: [(2 << 20) + 3])),
             "zeros": .tensor(try StateTensor([UInt8](repeating: 0, count: 1 << 20), dtype: .u8, shape: [1 << 20])),
         ]
+    }
+}
+
+extension GoldenTrees {
+    /// The state and the metadata of a name that the manifests use.
+    static func named(_ name: String) throws -> (state: StateTree, metadata: StateTree) {
+        switch name {
+        case "kinds": (try kinds(), try metadata())
+        case "dtypes": (try dtypes(), [:])
+        case "aliases": (try aliases(), [:])
+        case "chunks": (try chunks(), [:])
+        case "tensor": (try aliases()["transposed"]!, [:])
+        default: ([:], [:])
+        }
+    }
+
+    /// The golden containers of the format that this library writes, by file name.
+    static func containers() throws -> [(name: String, bytes: [UInt8])] {
+        func saved(_ tree: String, _ compression: Compression, referenced: Bool = false) throws -> [UInt8] {
+            let (state, metadata) = try named(tree)
+            let options = SaveOptions(compression: compression, isReferencedByOthers: referenced)
+            return try containerBytes(state, metadata: metadata, options: options)
+        }
+        return try [
+            ("kinds-fast.nnck", saved("kinds", .fast)), ("kinds-none.nnck", saved("kinds", .none)),
+            ("dtypes-fast.nnck", saved("dtypes", .fast)), ("dtypes-none.nnck", saved("dtypes", .none)),
+            ("aliases-fast.nnck", saved("aliases", .fast)), ("aliases-none.nnck", saved("aliases", .none)),
+            ("aliases-smallest.nnck", saved("aliases", .smallest)), ("chunks-fast.nnck", saved("chunks", .fast)),
+            ("chunks-smallest.nnck", saved("chunks", .smallest)), ("tensor-fast.nnck", saved("tensor", .fast)),
+            ("empty-referenced.nnck", saved("empty", .fast, referenced: true)),
+            ("chunks-shared-extent.nnck", sharedExtent(saved("chunks", .fast))),
+            ("aliases-unknown-required.nnck", unknownRequired(saved("aliases", .fast))),
+            ("aliases-unknown-optional-annex.nnck", unknownOptional(saved("aliases", .fast))),
+        ]
+    }
+
+    /// The second chunk of "repeated" has the bytes of the first, and here also its place. What it had is zero.
+    private static func sharedExtent(_ container: [UInt8]) throws -> [UInt8] {
+        var forger = Forger(container)
+        let checkpoint = try Checkpoint.open(MemorySource(container))
+        let storage = try checkpoint.index.storage(checkpoint.tensor("repeated").storage)
+        let chunks = try checkpoint.index.chunks(of: storage, 0..<2)
+        let old = chunks[1].extent.lowerBound - 4096..<chunks[1].extent.upperBound - 4096
+        forger.chunks.replaceSubrange(old, with: [UInt8](repeating: 0, count: old.count))
+        try forger.run(
+            "UPDATE chunk SET offset = \(chunks[0].extent.lowerBound) WHERE storage = \(storage.id) AND seq = 1")
+        return forger.container()
+    }
+
+    /// A file of a later minor version that needs feature 5 and has a table for it.
+    private static func unknownRequired(_ container: [UInt8]) throws -> [UInt8] {
+        var forger = Forger(container)
+        forger.tail[16] = 7
+        forger.tail[24] = 1 << 5
+        try forger.run(
+            "CREATE TABLE sibling(id INTEGER PRIMARY KEY NOT NULL, path TEXT NOT NULL) STRICT; "
+                + "INSERT INTO extra VALUES('feature.5', 1); UPDATE history SET to_version = '1.7'")
+        return forger.container()
+    }
+
+    /// A file of a later minor version with optional feature 8, which has a row in `extra` and an annex.
+    private static func unknownOptional(_ container: [UInt8]) throws -> [UInt8] {
+        var forger = Forger(container)
+        forger.tail[16] = 7
+        forger.tail[33] = 1
+        forger.chunks += [UInt8](repeating: 0xa5, count: 4096)
+        try forger.run("INSERT INTO extra VALUES('parity', 'at the end'); UPDATE history SET to_version = '1.7'")
+        return forger.container()
     }
 }

@@ -13,7 +13,8 @@ struct HostileContainerTests {
         return try containerBytes(
             [
                 "w": .tensor(try StateTensor(storage: big, layout: TensorLayout(.f32, shape: [275_000]))),
-                "view": .tensor(try StateTensor(storage: big, layout: TensorLayout(.f32, shape: [5, 5], strides: [7, 3]))),
+                "view": .tensor(
+                    try StateTensor(storage: big, layout: TensorLayout(.f32, shape: [5, 5], strides: [7, 3]))),
                 "z": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.f64, shape: [20, 25]))),
                 "list": [1, 2.5, "x", .scalar(try TypedValue(.f16, bytes: [0, 0]))],
                 "big": .bytes([UInt8](repeating: 1, count: 600)), "flag": true,
@@ -44,58 +45,105 @@ struct HostileContainerTests {
         Case(rule: "a storage of zero", sql: "UPDATE node SET storage = 0 WHERE key = 'w'"),
         Case(rule: "a dtype that is not in the table", sql: "UPDATE node SET dtype = 'F9' WHERE key = 'w'"),
         Case(rule: "a known dtype with other figures", sql: "UPDATE dtype SET bytes = 8 WHERE name = 'F32'"),
-        Case(rule: "a dtype without a proper name", sql: "UPDATE dtype SET name = 'F 32' WHERE name = 'F32'; UPDATE node SET dtype = 'F 32' WHERE dtype = 'F32'"),
+        Case(
+            rule: "a dtype without a proper name",
+            sql: "UPDATE dtype SET name = 'F 32' WHERE name = 'F32'; UPDATE node SET dtype = 'F 32' WHERE dtype = 'F32'"
+        ),
         Case(rule: "a dtype that no node uses", sql: "INSERT INTO dtype VALUES('U8', 1, 1)", fullOnly: true),
         Case(rule: "a shape with spaces", sql: "UPDATE node SET shape = '[275000, 1]' WHERE key = 'w'"),
         Case(rule: "a shape with leading zeros", sql: "UPDATE node SET shape = '[0275000]' WHERE key = 'w'"),
         Case(rule: "a negative extent", sql: "UPDATE node SET shape = '[-275000]' WHERE key = 'w'"),
         Case(rule: "a shape that is no list", sql: "UPDATE node SET shape = '275000' WHERE key = 'w'"),
-        Case(rule: "65 dimensions", sql: "UPDATE node SET shape = '[' || substr(replace(hex(zeroblob(65)), '00', '1,'), 1, 129) || ']', nbytes = 4 WHERE key = 'w'"),
+        Case(
+            rule: "65 dimensions",
+            sql:
+                "UPDATE node SET shape = '[' || substr(replace(hex(zeroblob(65)), '00', '1,'), 1, 129) || ']', nbytes = 4 WHERE key = 'w'"
+        ),
         Case(rule: "a shape that overflows", sql: "UPDATE node SET shape = '[4611686018427387904,4]' WHERE key = 'w'"),
         Case(rule: "a number beyond 63 bits", sql: "UPDATE node SET shape = '[9223372036854775808]' WHERE key = 'w'"),
-        Case(rule: "elements that overflow in bytes", sql: "UPDATE node SET shape = '[4611686018427387904]', nbytes = 0 WHERE key = 'w'"),
+        Case(
+            rule: "elements that overflow in bytes",
+            sql: "UPDATE node SET shape = '[4611686018427387904]', nbytes = 0 WHERE key = 'w'"),
         Case(rule: "strides that reach outside", sql: "UPDATE node SET strides = '[100000,3]' WHERE key = 'view'"),
-        Case(rule: "strides that overflow", sql: "UPDATE node SET strides = '[9223372036854775807,3]' WHERE key = 'view'"),
+        Case(
+            rule: "strides that overflow", sql: "UPDATE node SET strides = '[9223372036854775807,3]' WHERE key = 'view'"
+        ),
         Case(rule: "contiguous strides spelled out", sql: "UPDATE node SET strides = '[5,1]' WHERE key = 'view'"),
         Case(rule: "strides of another length", sql: "UPDATE node SET strides = '[5]' WHERE key = 'view'"),
         Case(rule: "an offset that reaches outside", sql: "UPDATE node SET offset = 1 WHERE key = 'w'"),
         Case(rule: "a negative offset", sql: "UPDATE node SET offset = -1 WHERE key = 'view'"),
-        Case(rule: "a last element at the greatest offset there is", sql: "UPDATE node SET shape = '[]', strides = NULL, nbytes = 4, offset = 9223372036854775807 WHERE key = 'view'"),
+        Case(
+            rule: "a last element at the greatest offset there is",
+            sql:
+                "UPDATE node SET shape = '[]', strides = NULL, nbytes = 4, offset = 9223372036854775807 WHERE key = 'view'"
+        ),
         Case(rule: "an offset that overflows", sql: "UPDATE node SET offset = 9223372036854775807 WHERE key = 'view'"),
         Case(rule: "a wrong nbytes", sql: "UPDATE node SET nbytes = 4 WHERE key = 'w'"),
         Case(rule: "unknown flags", sql: "UPDATE node SET flags = 2 WHERE key = 'w'"),
         Case(rule: "a double of 4 bytes", sql: "UPDATE node SET value = x'00000000' WHERE kind = 11"),
-        Case(rule: "an unsigned integer that kind 8 could hold", sql: "UPDATE node SET value = x'0100000000000000' WHERE kind = 9"),
+        Case(
+            rule: "an unsigned integer that kind 8 could hold",
+            sql: "UPDATE node SET value = x'0100000000000000' WHERE kind = 9"),
         Case(rule: "a larger integer that is too short", sql: "UPDATE node SET value = x'01' WHERE kind = 10"),
-        Case(rule: "a larger integer that is not minimal", sql: "UPDATE node SET value = x'0101010101010101010101010100' WHERE kind = 10"),
+        Case(
+            rule: "a larger integer that is not minimal",
+            sql: "UPDATE node SET value = x'0101010101010101010101010100' WHERE kind = 10"),
         Case(rule: "a typed scalar of two elements", sql: "UPDATE node SET value = x'00000000' WHERE kind = 14"),
-        Case(rule: "a text that is not UTF-8", sql: "UPDATE node SET value = CAST(x'FF' AS TEXT) WHERE kind = 12 AND value = 'x'"),
+        Case(
+            rule: "a text that is not UTF-8",
+            sql: "UPDATE node SET value = CAST(x'FF' AS TEXT) WHERE kind = 12 AND value = 'x'"),
         Case(rule: "a key that is not UTF-8", sql: "UPDATE node SET key = CAST(x'EDA080' AS TEXT) WHERE key = 'flag'"),
         Case(rule: "a key that is a blob", sql: "UPDATE node SET key = x'00' WHERE key = 'flag'"),
-        Case(rule: "a large value in the node", sql: "UPDATE node SET value = (SELECT value FROM large) WHERE key = 'big'; DELETE FROM large"),
+        Case(
+            rule: "a large value in the node",
+            sql: "UPDATE node SET value = (SELECT value FROM large) WHERE key = 'big'; DELETE FROM large"),
         Case(rule: "a small value in the table of large ones", sql: "UPDATE large SET value = x'00'"),
         Case(rule: "a large value that is missing", sql: "DELETE FROM large"),
-        Case(rule: "a large value that nobody uses", sql: "INSERT INTO large VALUES(2, zeroblob(1000))", fullOnly: true),
+        Case(
+            rule: "a large value that nobody uses", sql: "INSERT INTO large VALUES(2, zeroblob(1000))", fullOnly: true),
         Case(rule: "positions with a gap", sql: "UPDATE node SET position = 50 WHERE key = 'flag'"),
         Case(rule: "two equal positions", sql: "UPDATE node SET position = 0 WHERE key = 'flag'"),
         Case(rule: "a list whose keys are not positions", sql: "UPDATE node SET key = 9 WHERE key = 3 AND parent != 0"),
         Case(rule: "a cycle", sql: "UPDATE node SET value = 1 WHERE key = 'list'"),
-        Case(rule: "an id out of order", sql: "UPDATE node SET value = 70 WHERE key = 'list'; UPDATE node SET parent = 70 WHERE parent = 2"),
+        Case(
+            rule: "an id out of order",
+            sql: "UPDATE node SET value = 70 WHERE key = 'list'; UPDATE node SET parent = 70 WHERE parent = 2"),
         Case(rule: "two nodes with one id", sql: "UPDATE node SET kind = 1, value = 2 WHERE key = 'flag'"),
         Case(rule: "children of nobody", sql: "INSERT INTO node(parent, key, position, kind) VALUES (50, 'x', 0, 6)"),
         Case(rule: "no state tree", sql: "DELETE FROM node WHERE parent = 0 AND key = 0"),
         Case(rule: "no metadata tree", sql: "DELETE FROM node WHERE parent = 0 AND key = 1"),
         Case(rule: "a third tree", sql: "INSERT INTO node(parent, key, position, kind) VALUES (0, 2, 0, 6)"),
-        Case(rule: "a tensor among the metadata", sql: "UPDATE node SET kind = 5, value = NULL, storage = 1, dtype = 'F32', shape = '[]', offset = 0, nbytes = 4, flags = 0 WHERE key = 'm'"),
+        Case(
+            rule: "a tensor among the metadata",
+            sql:
+                "UPDATE node SET kind = 5, value = NULL, storage = 1, dtype = 'F32', shape = '[]', offset = 0, nbytes = 4, flags = 0 WHERE key = 'm'"
+        ),
         Case(rule: "a negative storage size", sql: "UPDATE storage SET nbytes = -1 WHERE id = 2"),
-        Case(rule: "a storage larger than its chunks", sql: "UPDATE storage SET nbytes = nbytes + 1048576 WHERE id = 1"),
+        Case(
+            rule: "a storage larger than its chunks", sql: "UPDATE storage SET nbytes = nbytes + 1048576 WHERE id = 1"),
         Case(rule: "a storage of 2^62 bytes", sql: "UPDATE storage SET nbytes = 4611686018427387904 WHERE id = 1"),
-        Case(rule: "a digest of 15 bytes", sql: "UPDATE storage SET digest = x'000000000000000000000000000000' WHERE id = 1"),
-        Case(rule: "a digest that is not that of the chunks", sql: "UPDATE storage SET digest = zeroblob(16) WHERE id = 1"),
-        Case(rule: "storage ids with a gap", sql: "UPDATE storage SET id = 7 WHERE id = 2; UPDATE chunk SET storage = 7 WHERE storage = 2; UPDATE node SET storage = 7 WHERE storage = 2"),
+        Case(
+            rule: "a digest of 15 bytes",
+            sql: "UPDATE storage SET digest = x'000000000000000000000000000000' WHERE id = 1"),
+        Case(
+            rule: "a digest that is not that of the chunks",
+            sql: "UPDATE storage SET digest = zeroblob(16) WHERE id = 1"),
+        Case(
+            rule: "storage ids with a gap",
+            sql:
+                "UPDATE storage SET id = 7 WHERE id = 2; UPDATE chunk SET storage = 7 WHERE storage = 2; UPDATE node SET storage = 7 WHERE storage = 2"
+        ),
         Case(rule: "a missing chunk", sql: "DELETE FROM chunk WHERE storage = 1 AND seq = 1"),
-        Case(rule: "a chunk too many", sql: "INSERT INTO chunk SELECT storage, 2, source, offset, length, transform, width, parts, digest FROM chunk WHERE seq = 1", fullOnly: true),
-        Case(rule: "a chunk of no storage", sql: "INSERT INTO chunk SELECT 9, 0, source, offset, length, transform, width, parts, digest FROM chunk WHERE seq = 1", fullOnly: true),
+        Case(
+            rule: "a chunk too many",
+            sql:
+                "INSERT INTO chunk SELECT storage, 2, source, offset, length, transform, width, parts, digest FROM chunk WHERE seq = 1",
+            fullOnly: true),
+        Case(
+            rule: "a chunk of no storage",
+            sql:
+                "INSERT INTO chunk SELECT 9, 0, source, offset, length, transform, width, parts, digest FROM chunk WHERE seq = 1",
+            fullOnly: true),
         Case(rule: "a chunk in another source", sql: "UPDATE chunk SET source = 1"),
         Case(rule: "a chunk with another transform", sql: "UPDATE chunk SET transform = 1"),
         Case(rule: "a chunk with another width", sql: "UPDATE chunk SET width = 4"),
@@ -103,7 +151,9 @@ struct HostileContainerTests {
         Case(rule: "a chunk behind the chunk area", sql: "UPDATE chunk SET offset = 4611686018427387904 WHERE seq = 1"),
         Case(rule: "a chunk of negative length", sql: "UPDATE chunk SET length = -5 WHERE seq = 1"),
         Case(rule: "a chunk whose parts are longer", sql: "UPDATE chunk SET length = length - 1 WHERE storage = 2"),
-        Case(rule: "a chunk of an unknown coding", sql: "UPDATE chunk SET parts = CAST(x'07' || substr(parts, 2) AS BLOB)"),
+        Case(
+            rule: "a chunk of an unknown coding",
+            sql: "UPDATE chunk SET parts = CAST(x'07' || substr(parts, 2) AS BLOB)"),
         Case(rule: "a chunk of two parts", sql: "UPDATE chunk SET parts = CAST(parts || parts AS BLOB)"),
         Case(rule: "a stored chunk that is not aligned", sql: "UPDATE chunk SET offset = offset + 1 WHERE seq = 1"),
         Case(rule: "chunks that overlap", sql: "UPDATE chunk SET offset = 4096 WHERE seq = 1", fullOnly: true),
@@ -114,7 +164,9 @@ struct HostileContainerTests {
         Case(rule: "an additional index", sql: "CREATE INDEX more ON node(kind)"),
         Case(rule: "a trigger", sql: "CREATE TRIGGER more AFTER INSERT ON extra BEGIN DELETE FROM node; END"),
         Case(rule: "another view", sql: "DROP VIEW tensors; CREATE VIEW tensors AS SELECT 1"),
-        Case(rule: "a table with other columns", sql: "DROP TABLE history; CREATE TABLE history(seq INTEGER PRIMARY KEY) STRICT"),
+        Case(
+            rule: "a table with other columns",
+            sql: "DROP TABLE history; CREATE TABLE history(seq INTEGER PRIMARY KEY) STRICT"),
         Case(rule: "another user version", sql: "PRAGMA user_version = 2"),
         Case(rule: "another application id", sql: "PRAGMA application_id = 1"),
     ]
@@ -160,7 +212,8 @@ struct HostileContainerTests {
         for (name, frame) in frames {
             var forger = sound
             forger.chunks = frame + [UInt8](repeating: 0, count: 4096 - frame.count)
-            forger.tail.replaceSubrange(40..<48, with: withUnsafeBytes(of: UInt64(4096 + frame.count).littleEndian) { Array($0) })
+            forger.tail.replaceSubrange(
+                40..<48, with: withUnsafeBytes(of: UInt64(4096 + frame.count).littleEndian) { Array($0) })
             var parts: [UInt8] = [1]
             parts.append(littleEndian: UInt32(frame.count))
             frame.withRawSpan { Checksum64(of: $0) }.append(to: &parts)
@@ -203,7 +256,9 @@ struct HostileContainerTests {
             $0.tail[12] = 9
             $0.tail[200] = 1
         }
-        #expect(major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 0), newestKnown: FormatVersion(1, 0)))
+        #expect(
+            major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 0), newestKnown: FormatVersion(1, 0))
+        )
         #expect(major?.description.contains("format 9.0") == true)
         let feature = try changed {
             $0.tail[16] = 7
@@ -234,7 +289,10 @@ struct HostileContainerTests {
     @Test("a page of another checkpoint is found, though it is whole")
     func stalePage() throws {
         func saved(_ value: Float) throws -> Forger {
-            Forger(try containerBytes(["t": .tensor(try StateTensor([Float](repeating: value, count: 100), dtype: .f32, shape: [100]))]))
+            Forger(
+                try containerBytes([
+                    "t": .tensor(try StateTensor([Float](repeating: value, count: 100), dtype: .f32, shape: [100]))
+                ]))
         }
         let old = try saved(1)
         var new = try saved(2)

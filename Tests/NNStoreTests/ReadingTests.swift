@@ -8,7 +8,9 @@ struct ReadingTests {
         try Checkpoint.open(MemorySource(containerBytes(tree, options: SaveOptions(compression: compression))))
     }
 
-    private func scalar(_ value: UInt8) throws -> StateTree { .tensor(try StateTensor([value], dtype: .u8, shape: [1])) }
+    private func scalar(_ value: UInt8) throws -> StateTree {
+        .tensor(try StateTensor([value], dtype: .u8, shape: [1]))
+    }
 
     @Test("a tensor is found by its flat name, through dictionaries, lists and keys with dots")
     func flatNames() throws {
@@ -52,7 +54,8 @@ struct ReadingTests {
         let storage = try Storage(bytes)
         let tree: StateTree = [
             "w": .tensor(try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [6000, 1000]))),
-            "t": .tensor(try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [1000, 6000], strides: [1, 1000]))),
+            "t": .tensor(
+                try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [1000, 6000], strides: [1, 1000]))),
         ]
         let saved = try containerBytes(tree, options: SaveOptions(compression: .none))
         for _ in 0..<20 {
@@ -130,7 +133,8 @@ struct ReadingTests {
         let error = #expect(throws: StoreError.self) { try Checkpoint.open(folder.path("fast.nnck")).map("zeros") }
         #expect(error?.code == "invalid-argument")
         #expect(throws: StoreError.self) {
-            try Checkpoint.open(MemorySource(containerBytes(tree, options: SaveOptions(compression: .none)))).map("zeros")
+            try Checkpoint.open(MemorySource(containerBytes(tree, options: SaveOptions(compression: .none)))).map(
+                "zeros")
         }
     }
 
@@ -151,7 +155,10 @@ struct ReadingTests {
         let storage = try Storage([1, 2, 3, 4])
         let layout = try TensorLayout(.f32, shape: [1])
         let entries = try (0..<100_000).map { number in
-            ("model.decoder.layers.\(number).attention.weight", StateTree.tensor(try StateTensor(storage: storage, layout: layout)))
+            (
+                "model.decoder.layers.\(number).attention.weight",
+                StateTree.tensor(try StateTensor(storage: storage, layout: layout))
+            )
         }
         let source = CountingSource(MemorySource(try containerBytes(.dictionary(entries))))
         let checkpoint = try Checkpoint.open(source)
@@ -163,7 +170,9 @@ struct ReadingTests {
     @Test("memory is refused before it is allocated where the caller limits it")
     func limits() throws {
         let zeros = try Storage(byteCount: 3 << 20)
-        let tree: StateTree = ["z": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.u8, shape: [3 << 20])))]
+        let tree: StateTree = [
+            "z": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.u8, shape: [3 << 20])))
+        ]
         let bytes = try containerBytes(tree)
         let limits = ReadLimits(maximumBytesInMemory: 2 << 20)
         let checkpoint = try Checkpoint.open(MemorySource(bytes), limits: limits)
@@ -180,7 +189,8 @@ struct ReadingTests {
     @Test("elements come in row-major order from any layout, in pieces and at once")
     func elementOrder() throws {
         let storage = try Storage(copying: (0..<24).map { UInt16($0) })
-        let tensor = try StateTensor(storage: storage, layout: TensorLayout(.u16, shape: [2, 3, 2], strides: [1, 0, 5], offset: 2))
+        let tensor = try StateTensor(
+            storage: storage, layout: TensorLayout(.u16, shape: [2, 3, 2], strides: [1, 0, 5], offset: 2))
         let expected: [UInt16] = [2, 7, 2, 7, 2, 7, 3, 8, 3, 8, 3, 8]
         let bytes = expected.flatMap { [UInt8($0 & 255), UInt8($0 >> 8)] }
         #expect(try tensor.elementBytes == bytes)

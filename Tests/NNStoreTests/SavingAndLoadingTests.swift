@@ -10,7 +10,8 @@ struct SavingAndLoadingTests {
         let base = try StateTensor(storage: storage, layout: TensorLayout(.f32, shape: [4, 6]))
         let transposed = try StateTensor(storage: storage, layout: TensorLayout(.f32, shape: [6, 4], strides: [1, 6]))
         let tree: StateTree = [
-            "weight": .tensor(base), "view": .tensor(transposed), "step": 7, "name": "model", "flags": [true, nil, 1.5],
+            "weight": .tensor(base), "view": .tensor(transposed), "step": 7, "name": "model",
+            "flags": [true, nil, 1.5],
         ]
         for compression in Compression.allCases {
             let path = folder.path("\(compression).nnck")

@@ -32,7 +32,9 @@ struct StateTreeTests {
             #expect(value.description == texts[index])
             #expect(integer(loaded[index]) == value)
             #expect(StateInteger(twosComplement: value.twosComplement) == value)
-            #expect(StateInteger(twosComplement: value.twosComplement + [value.twosComplement.last! & 0x80 == 0 ? 0 : 255]) == value)
+            #expect(
+                StateInteger(twosComplement: value.twosComplement + [value.twosComplement.last! & 0x80 == 0 ? 0 : 255])
+                    == value)
         }
         #expect(StateInteger(twosComplement: []) == StateInteger(0))
     }

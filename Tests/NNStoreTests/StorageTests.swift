@@ -34,7 +34,9 @@ struct StorageTests {
             func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
                 reads.withLock { $0 += 1 }
                 usleep(20_000)
-                for index in range { destination.storeBytes(of: UInt8(index), toByteOffset: index - range.lowerBound, as: UInt8.self) }
+                for index in range {
+                    destination.storeBytes(of: UInt8(index), toByteOffset: index - range.lowerBound, as: UInt8.self)
+                }
             }
         }
         let slow = Slow()
@@ -69,7 +71,8 @@ struct StorageTests {
     func elements() throws {
         let tensor = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], dtype: .f32, shape: [2, 3])
         #expect(try tensor.elements(as: Float.self) == [1, 2, 3, 4, 5, 6])
-        let transposed = try StateTensor(storage: tensor.storage, layout: TensorLayout(.f32, shape: [3, 2], strides: [1, 3]))
+        let transposed = try StateTensor(
+            storage: tensor.storage, layout: TensorLayout(.f32, shape: [3, 2], strides: [1, 3]))
         #expect(try transposed.elements(as: Float.self) == [1, 4, 2, 5, 3, 6])
         #expect(try StateTensor([Int64(-5)], dtype: .i64, shape: []).elements(as: Int64.self) == [-5])
         #expect(throws: StoreError.self) { try tensor.elements(as: Double.self) }
@@ -80,10 +83,14 @@ struct StorageTests {
     func layouts() throws {
         let huge = Int.max
         let wrong: [(DType, [Int], [Int]?, Int)] = [
-            (.f32, [-1], nil, 0), (.f32, [2], [-1], 0), (.f32, [2], nil, -1), (.f32, [2, 2], [1], 0), (.f32, [huge, huge], nil, 0),
-            (.f32, [huge], nil, 0), (.f32, [2], [huge], huge), (.u8, [2, huge], [huge, 1], 0), (.f32, [0, huge, huge], nil, 0),
-            (.f32, [1], nil, huge), (.f4, [3], nil, 0), (.f4, [4], nil, 1), (.f4, [2, 2], [3, 1], 0), (.f4, [2, 2], [2, 2], 0),
-            (.f6E2M3, [2, 2], [4, 1], 0), (.f32, [Int](repeating: 1, count: 65), nil, 0), (.u8, [huge], nil, 1), (.u8, [1], nil, huge),
+            (.f32, [-1], nil, 0), (.f32, [2], [-1], 0), (.f32, [2], nil, -1), (.f32, [2, 2], [1], 0),
+            (.f32, [huge, huge], nil, 0),
+            (.f32, [huge], nil, 0), (.f32, [2], [huge], huge), (.u8, [2, huge], [huge, 1], 0),
+            (.f32, [0, huge, huge], nil, 0),
+            (.f32, [1], nil, huge), (.f4, [3], nil, 0), (.f4, [4], nil, 1), (.f4, [2, 2], [3, 1], 0),
+            (.f4, [2, 2], [2, 2], 0),
+            (.f6E2M3, [2, 2], [4, 1], 0), (.f32, [Int](repeating: 1, count: 65), nil, 0), (.u8, [huge], nil, 1),
+            (.u8, [1], nil, huge),
         ]
         for (dtype, shape, strides, offset) in wrong {
             #expect(throws: StoreError.self, "\(dtype) \(shape.prefix(3)) \(strides ?? []) \(offset)") {
@@ -102,13 +109,18 @@ struct StorageTests {
     @Test("dtypes have the figures of the specification, and unknown ones are opaque")
     func dtypes() throws {
         #expect(DType.all.count == 23)
-        #expect(DType.all.map(\.bitWidth) == [64, 32, 16, 16, 8, 8, 8, 8, 8, 6, 6, 4, 8, 16, 32, 64, 8, 16, 32, 64, 8, 64, 128])
+        #expect(
+            DType.all.map(\.bitWidth) == [
+                64, 32, 16, 16, 8, 8, 8, 8, 8, 6, 6, 4, 8, 16, 32, 64, 8, 16, 32, 64, 8, 64, 128,
+            ])
         #expect(DType(named: "BF16") == .bf16)
         #expect(DType(named: "Q4_K") == nil)
         let opaque = try DType(name: "Q4_K", elementsPerBlock: 256, bytesPerBlock: 144)
         #expect(opaque.bitWidth == nil && !opaque.isKnown)
         #expect(try DType(name: "F32", elementsPerBlock: 1, bytesPerBlock: 4) == .f32)
-        for (name, elements, bytes) in [("F32", 1, 8), ("", 1, 1), ("a b", 1, 1), ("é", 1, 1), ("X", 0, 1), ("X", 1, 0), ("X", 1 << 20, 1)] {
+        for (name, elements, bytes) in [
+            ("F32", 1, 8), ("", 1, 1), ("a b", 1, 1), ("é", 1, 1), ("X", 0, 1), ("X", 1, 0), ("X", 1 << 20, 1),
+        ] {
             #expect(throws: StoreError.self) { try DType(name: name, elementsPerBlock: elements, bytesPerBlock: bytes) }
         }
     }

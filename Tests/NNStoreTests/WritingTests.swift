@@ -31,7 +31,8 @@ struct WritingTests {
             for threads in [2, 5] {
                 let isSame =
                     try containerBytes(
-                        WritingTests.mixedTree(), options: SaveOptions(compression: compression, threads: threads)) == one
+                        WritingTests.mixedTree(), options: SaveOptions(compression: compression, threads: threads))
+                    == one
                 #expect(isSame, "\(compression), \(threads) threads")
             }
         }

@@ -19,8 +19,10 @@ public struct ElementValues: Sendable {
         case .bf16: decode = { Double(Float(bitPattern: UInt32(truncatingIfNeeded: $0) << 16)) }
         case .f8E4M3: decode = { ElementValues.small($0, exponent: 4, mantissa: 3, bias: 7, specials: .allOnesIsNaN) }
         case .f8E5M2: decode = { ElementValues.small($0, exponent: 5, mantissa: 2, bias: 15, specials: .ieee) }
-        case .f8E4M3FNUZ: decode = { ElementValues.small($0, exponent: 4, mantissa: 3, bias: 8, specials: .negativeZeroIsNaN) }
-        case .f8E5M2FNUZ: decode = { ElementValues.small($0, exponent: 5, mantissa: 2, bias: 16, specials: .negativeZeroIsNaN) }
+        case .f8E4M3FNUZ:
+            decode = { ElementValues.small($0, exponent: 4, mantissa: 3, bias: 8, specials: .negativeZeroIsNaN) }
+        case .f8E5M2FNUZ:
+            decode = { ElementValues.small($0, exponent: 5, mantissa: 2, bias: 16, specials: .negativeZeroIsNaN) }
         case .f8E8M0: decode = { $0 == 255 ? .nan : Double(sign: .plus, exponent: Int($0) - 127, significand: 1) }
         case .f6E2M3: decode = { ElementValues.small($0, exponent: 2, mantissa: 3, bias: 1, specials: .none) }
         case .f6E3M2: decode = { ElementValues.small($0, exponent: 3, mantissa: 2, bias: 3, specials: .none) }
@@ -97,7 +99,8 @@ public struct ElementValues: Sendable {
         case 2: UInt64(bytes.littleEndian(at: start, as: UInt16.self))
         case 4: UInt64(bytes.littleEndian(at: start, as: UInt32.self))
         case 8: bytes.littleEndian(at: start, as: UInt64.self)
-        default: (0..<size).reduce(0) { $0 | UInt64(bytes.littleEndian(at: start + $1, as: UInt8.self)) << (8 * UInt64($1)) }
+        default:
+            (0..<size).reduce(0) { $0 | UInt64(bytes.littleEndian(at: start + $1, as: UInt8.self)) << (8 * UInt64($1)) }
         }
     }
 }

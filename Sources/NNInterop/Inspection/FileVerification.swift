@@ -39,7 +39,9 @@ public struct FileVerification: Sendable {
             switch error {
             case .damaged(_, let problem):
                 result.problems.append(
-                    Problem(kind: problem.kind.rawValue, message: problem.message, tensor: problem.tensor, offset: problem.offset))
+                    Problem(
+                        kind: problem.kind.rawValue, message: problem.message, tensor: problem.tensor,
+                        offset: problem.offset))
             case .notAContainer, .incomplete, .unsupportedVersion, .unsupportedFeature, .limitExceeded:
                 result.problems.append(Problem(kind: error.code, message: error.description, tensor: nil, offset: nil))
             default: throw error
@@ -87,7 +89,8 @@ public struct FileVerification: Sendable {
             }
         }
         if problems.isEmpty {
-            summary = "sound as far as \(file.formatName) can tell, which has no checksums "
+            summary =
+                "sound as far as \(file.formatName) can tell, which has no checksums "
                 + "(\(listing.tensors.count) tensor\(listing.tensors.count == 1 ? "" : "s"))"
         }
     }

@@ -61,7 +61,8 @@ final class ChunkEncoder {
         if zstd != nil {
             let buffer = try pool.take()
             let size = try memory.withBytes(in: range) { (source: RawSpan) throws(StoreError) in
-                try buffer.withMutableBytes(in: 0..<buffer.byteCount) { (destination: inout MutableRawSpan) throws(StoreError) in
+                try buffer.withMutableBytes(in: 0..<buffer.byteCount) {
+                    (destination: inout MutableRawSpan) throws(StoreError) in
                     try zstd!.encode(source, into: &destination, shorterThan: source.byteCount)
                 }
             }

@@ -39,7 +39,8 @@ import CZstd
     @discardableResult
     fileprivate static func check(_ result: Int, _ operation: String) throws(StoreError) -> Int {
         guard ZSTD_isError(result) == 0 else {
-            throw .library(name: "zstd", operation: operation, message: unsafe String(cString: ZSTD_getErrorName(result)))
+            throw .library(
+                name: "zstd", operation: operation, message: unsafe String(cString: ZSTD_getErrorName(result)))
         }
         return result
     }

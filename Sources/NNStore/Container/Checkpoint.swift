@@ -151,7 +151,8 @@ public final class Checkpoint: Sendable {
             }
             do {
                 return try StateTensor(
-                    storage: storages[row.storage - 1], layout: row.layout, requiresGrad: row.requiresGrad, tag: row.tag)
+                    storage: storages[row.storage - 1], layout: row.layout, requiresGrad: row.requiresGrad, tag: row.tag
+                )
             } catch {
                 throw index.validation.damaged("a tensor of storage \(row.storage)", "\(error)")
             }
@@ -208,7 +209,8 @@ public final class Checkpoint: Sendable {
         let layout = if let rows { try entry.layout.rows(rows) } else { entry.layout }
         guard destination.byteCount == layout.byteCount else {
             throw StoreError.invalidArgument(
-                reason: "\"\(entry.name)\" takes \(layout.byteCount) bytes, the destination has \(destination.byteCount)")
+                reason:
+                    "\"\(entry.name)\" takes \(layout.byteCount) bytes, the destination has \(destination.byteCount)")
         }
         if layout.isContiguous {
             try ChunkReader(self).read(
@@ -246,7 +248,9 @@ public final class Checkpoint: Sendable {
 
     private func notMappable(_ name: String) -> StoreError {
         .invalidArgument(
-            reason: "\(self.name): \"\(name)\" is compressed, so it can't be mapped; read it, or save it with compression none")
+            reason:
+                "\(self.name): \"\(name)\" is compressed, so it can't be mapped; read it, or save it with compression none"
+        )
     }
 
     /// Refuses what is more than the caller's limit, before it is allocated.

@@ -51,12 +51,14 @@ struct ChunkReader: Sendable {
         if range.isEmpty { return }
         let first = range.lowerBound / FileLayout.chunkSize
         let chunks = try checkpoint.index.chunks(of: storage, first..<(range.upperBound - 1) / FileLayout.chunkSize + 1)
-        try Workers.forEach(chunks.count, threads: threads ?? Workers.defaultCount, context: decoder) { number, decoder in
+        try Workers.forEach(chunks.count, threads: threads ?? Workers.defaultCount, context: decoder) {
+            number, decoder in
             let chunk = chunks[number]
             let start = chunk.sequence * FileLayout.chunkSize
             let part = (start..<start + chunk.logicalSize).clamped(to: range)
             try memory.withMutableBytes(in: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound) {
-                try decode(part.lowerBound - start..<part.upperBound - start, of: chunk, of: storage, decoder, into: &$0)
+                try decode(
+                    part.lowerBound - start..<part.upperBound - start, of: chunk, of: storage, decoder, into: &$0)
             }
         }
     }

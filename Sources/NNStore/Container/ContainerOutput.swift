@@ -34,7 +34,8 @@ final class ContainerOutput {
             try bytes.pad(to: FileLayout.storedOffset(from: bytes.position, storageSize: storageSize))
         }
         let extent = bytes.position..<bytes.position + chunk.range.count
-        try chunk.memory.withBytes(in: chunk.range) { (encoded: RawSpan) throws(StoreError) in try bytes.append(encoded) }
+        try chunk.memory.withBytes(in: chunk.range) { (encoded: RawSpan) throws(StoreError) in try bytes.append(encoded)
+        }
         chunkAreaEnd = extent.upperBound
         let logicalSize = FileLayout.chunkRange(sequence, storageSize: storageSize).count
         logicalBytes += logicalSize
@@ -85,7 +86,8 @@ final class ContainerOutput {
             try index.addExtra(key, .integer(try index.addLarge(.blob(value))))
         }
         try index.addHistory([
-            HistoryStep(action: "created", fromVersion: nil, toVersion: FileLayout.version.description, by: Library.name)
+            HistoryStep(
+                action: "created", fromVersion: nil, toVersion: FileLayout.version.description, by: Library.name)
         ])
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
             storages[ids[storage]! - 1]

@@ -90,7 +90,8 @@ public final class ContainerWriter {
 
     /// Begins a container at `path`: a file that appears when it is finished, or a pipe or device that is there.
     public convenience init(path: String, options: SaveOptions = SaveOptions()) throws(StoreError) {
-        try self.init(sink: BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable), options: options)
+        try self.init(
+            sink: BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable), options: options)
     }
 
     /// Begins a container in a sink.
@@ -107,7 +108,8 @@ public final class ContainerWriter {
         try checkComplete()
         guard byteCount >= 0 else { throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible") }
         let storage = Storage(
-            identityOf: byteCount, reason: "the bytes of this storage were handed to a writer and are not kept in memory")
+            identityOf: byteCount,
+            reason: "the bytes of this storage were handed to a writer and are not kept in memory")
         let id = ids.count + 1
         let opened = try OpenStorage(id: id, byteCount: byteCount, chunk: pool.take())
         ids[storage] = id
@@ -124,7 +126,8 @@ public final class ContainerWriter {
         while position < bytes.byteCount {
             guard let current else {
                 throw .invalidArgument(
-                    reason: "\(output.name): \(bytes.byteCount - position) bytes more than the storage was declared with")
+                    reason:
+                        "\(output.name): \(bytes.byteCount - position) bytes more than the storage was declared with")
             }
             let count = min(current.room, bytes.byteCount - position)
             current.chunk.withMutableBytes(in: current.filled..<current.filled + count) {

@@ -38,8 +38,9 @@ import CSQLite
         ] {
             _ = unsafe sqlite3_limit(database.connection, limit, Int32(clamping: value))
         }
-        try database.execute("PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA query_only = ON; "
-            + "PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY")
+        try database.execute(
+            "PRAGMA cell_size_check = ON; PRAGMA mmap_size = 0; PRAGMA query_only = ON; "
+                + "PRAGMA cache_size = -1024; PRAGMA temp_store = MEMORY")
         return database
     }
 
@@ -48,8 +49,9 @@ import CSQLite
         let database = try open(
             ":memory:", flags: SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, fileSystem: nil, file: "index in memory",
             pages: nil)
-        try database.execute("PRAGMA page_size = \(FileLayout.block); PRAGMA journal_mode = OFF; "
-            + "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY")
+        try database.execute(
+            "PRAGMA page_size = \(FileLayout.block); PRAGMA journal_mode = OFF; "
+                + "PRAGMA secure_delete = ON; PRAGMA temp_store = MEMORY")
         var reserved = Int32(FileLayout.block - FileLayout.pageContent)
         let status = unsafe sqlite3_file_control(database.connection, "main", SQLITE_FCNTL_RESERVE_BYTES, &reserved)
         try database.check(status, "reserve room for checksums")
@@ -108,7 +110,8 @@ import CSQLite
         case SQLITE_TOOBIG:
             let limit = unsafe sqlite3_limit(connection, SQLITE_LIMIT_LENGTH, -1)
             throw .limitExceeded(
-                file: file, what: "the size of a value in the index, in bytes,", limit: Int(limit), found: "a longer one")
+                file: file, what: "the size of a value in the index, in bytes,", limit: Int(limit),
+                found: "a longer one")
         default:
             throw .library(name: "SQLite", operation: operation, message: message)
         }

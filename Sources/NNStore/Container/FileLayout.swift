@@ -119,7 +119,8 @@ struct Header {
         if bytes.prefix(512).allSatisfy({ $0 >= 32 && $0 < 127 || $0 == 9 || $0 == 10 || $0 == 13 }) {
             return "it looks like a text file"
         }
-        return "its first bytes are " + bytes.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
+        return "its first bytes are "
+            + bytes.prefix(8).map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }.joined(separator: " ")
     }
 }
 
@@ -212,7 +213,8 @@ struct Tail: Sendable, Hashable {
             throw .unsupportedFeature(file: file, feature: unknown.trailingZeroBitCount, version: version)
         }
         try header.checkZeros(file: file)
-        guard span.littleEndian(at: 20, as: UInt32.self) == 0, span.extracting(96..<Tail.digestOffset).firstNonZero == nil
+        guard span.littleEndian(at: 20, as: UInt32.self) == 0,
+            span.extracting(96..<Tail.digestOffset).firstNonZero == nil
         else { throw damaged("the tail has bytes that should be zero", at: 20) }
 
         guard let chunkAreaEnd = Int(exactly: span.littleEndian(at: 40, as: UInt64.self)),
@@ -249,7 +251,8 @@ struct Tail: Sendable, Hashable {
             offset <= fileSize - FileLayout.block - FileLayout.endMarkSize
         else {
             throw .incomplete(
-                file: file, reason: "the mark at its end places the index at \(value), which does not fit \(fileSize) bytes")
+                file: file,
+                reason: "the mark at its end places the index at \(value), which does not fit \(fileSize) bytes")
         }
         return offset
     }

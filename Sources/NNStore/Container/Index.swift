@@ -142,7 +142,8 @@ final class Index: Sendable {
     func chunks(of storage: StorageRow, _ range: Range<Int>) throws(StoreError) -> [ChunkRow] {
         try withDatabase { (database: Database) throws(StoreError) in
             var rows = try database.prepare(
-                "SELECT \(RowValidation.chunkColumns) FROM chunk WHERE storage = ? AND seq >= ? AND seq < ? ORDER BY seq")
+                "SELECT \(RowValidation.chunkColumns) FROM chunk WHERE storage = ? AND seq >= ? AND seq < ? ORDER BY seq"
+            )
             try rows.bind(.integer(storage.id), at: 1)
             try rows.bind(.integer(range.lowerBound), at: 2)
             try rows.bind(.integer(range.upperBound), at: 3)
@@ -184,7 +185,8 @@ final class Index: Sendable {
         try withDatabase { (database: Database) throws(StoreError) in
             var nodes: [Int: [NodeRow]] = [:]
             var count = 0
-            var rows = try database.prepare("SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) ORDER BY parent, key")
+            var rows = try database.prepare(
+                "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) ORDER BY parent, key")
             var parent = 0
             var children: [NodeRow] = []
             while try rows.step() {
@@ -210,7 +212,8 @@ final class Index: Sendable {
         var order = [Int?](repeating: nil, count: children.count)
         for (index, child) in children.enumerated() {
             guard child.position < order.count, order[child.position] == nil else {
-                throw validation.damaged("the children of node \(parent)", "their positions are not 0 to \(order.count - 1)")
+                throw validation.damaged(
+                    "the children of node \(parent)", "their positions are not 0 to \(order.count - 1)")
             }
             order[child.position] = index
         }
@@ -274,7 +277,9 @@ final class Index: Sendable {
                 guard extra.count < 10_000 else {
                     throw .limitExceeded(file: file, what: "the number of facts in extra", limit: 10_000, found: "more")
                 }
-                guard case .text(let key) = rows.value(0) else { throw validation.damaged("a row of extra", "its key is no text") }
+                guard case .text(let key) = rows.value(0) else {
+                    throw validation.damaged("a row of extra", "its key is no text")
+                }
                 extra[key] = rows.value(1)
             }
             return extra
@@ -284,16 +289,21 @@ final class Index: Sendable {
     /// The steps in the file's life.
     func history() throws(StoreError) -> [HistoryStep] {
         try withDatabase { (database: Database) throws(StoreError) in
-            var rows = try database.prepare("SELECT seq, action, from_version, to_version, by FROM history ORDER BY seq")
+            var rows = try database.prepare(
+                "SELECT seq, action, from_version, to_version, by FROM history ORDER BY seq")
             var steps: [HistoryStep] = []
             while try rows.step() {
                 guard case .integer(steps.count + 1) = rows.value(0), case .text(let action) = rows.value(1),
                     case .text(let to) = rows.value(3), case .text(let by) = rows.value(4)
-                else { throw validation.damaged("step \(steps.count + 1) of history", "its columns are not as they should be") }
+                else {
+                    throw validation.damaged(
+                        "step \(steps.count + 1) of history", "its columns are not as they should be")
+                }
                 var from: String?
                 if case .text(let text) = rows.value(2) { from = text }
                 guard steps.count < 10_000 else {
-                    throw .limitExceeded(file: file, what: "the number of steps in history", limit: 10_000, found: "more")
+                    throw .limitExceeded(
+                        file: file, what: "the number of steps in history", limit: 10_000, found: "more")
                 }
                 steps.append(HistoryStep(action: action, fromVersion: from, toVersion: to, by: by))
             }

@@ -114,7 +114,9 @@ enum IndexFileSystem {
             return SQLITE_OK
         }
         unsafe methods.xRead = { file, buffer, count, offset in
-            guard let reader = unsafe IndexFileSystem.pageReader(of: file), let buffer = unsafe buffer, count >= 0, offset >= 0 else {
+            guard let reader = unsafe IndexFileSystem.pageReader(of: file), let buffer = unsafe buffer, count >= 0,
+                offset >= 0
+            else {
                 return SQLITE_IOERR
             }
             var destination = unsafe MutableRawSpan(

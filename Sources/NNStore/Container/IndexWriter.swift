@@ -44,7 +44,8 @@ final class IndexWriter {
     }
 
     func addHistory(_ steps: [HistoryStep]) throws(StoreError) {
-        var rows = try database.prepare("INSERT INTO history(seq, action, from_version, to_version, by) VALUES (?, ?, ?, ?, ?)")
+        var rows = try database.prepare(
+            "INSERT INTO history(seq, action, from_version, to_version, by) VALUES (?, ?, ?, ?, ?)")
         for (index, step) in steps.enumerated() {
             try rows.run(
                 .integer(index + 1), .text(step.action), step.fromVersion.map { .text($0) } ?? .null,
@@ -86,7 +87,8 @@ final class IndexWriter {
             guard node.kind.isInner else { return }
             for (position, child) in node.children.enumerated() {
                 try add(
-                    child.value, key: child.key, position: position, parent: id, path: StatePath(path.keys + [child.key]))
+                    child.value, key: child.key, position: position, parent: id,
+                    path: StatePath(path.keys + [child.key]))
             }
         }
         try add(state, key: 0, position: 0, parent: 0, path: StatePath())

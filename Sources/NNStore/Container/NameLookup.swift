@@ -47,7 +47,8 @@ struct NameLookup {
     func tensor(at path: StatePath) throws(StoreError) -> TensorEntry {
         var row = try root()
         for key in path.keys {
-            guard case .inner(_, let id, _) = row.content, let child = try index.children(of: id, keys: [key]).first else {
+            guard case .inner(_, let id, _) = row.content, let child = try index.children(of: id, keys: [key]).first
+            else {
                 throw .notFound(file: index.file, name: path.description, similar: [])
             }
             row = child
@@ -79,7 +80,8 @@ struct NameLookup {
         guard !name.isEmpty, let entries = try? TreeReader(index).entries() else { return [] }
         let last = name.split(separator: ".").last.map(String.init) ?? name
         let candidates = entries.lazy.map(\.name).filter { candidate in
-            candidate.contains(name) || name.contains(candidate) && !candidate.isEmpty || candidate.hasSuffix("." + last)
+            candidate.contains(name) || name.contains(candidate) && !candidate.isEmpty
+                || candidate.hasSuffix("." + last)
         }
         return Array(candidates.prefix(3))
     }

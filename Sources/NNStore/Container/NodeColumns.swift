@@ -76,7 +76,8 @@ struct NodeColumns {
         case .array(let value): return .blob(value.bytes)
         case .strings(let strings):
             guard let bytes = StringArray.encode(strings) else {
-                throw .invalidTree(path: path.flatName, reason: "its strings are more, or longer, than 32 bits can count")
+                throw .invalidTree(
+                    path: path.flatName, reason: "its strings are more, or longer, than 32 bits can count")
             }
             return .blob(bytes)
         default: return .null

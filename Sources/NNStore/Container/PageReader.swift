@@ -37,13 +37,15 @@ final class PageReader: Sendable {
             ? Array(end[inEnd..<inEnd + FileLayout.block])
             : try source.bytes(start..<start + FileLayout.block, of: version)
         try page.withRawSpan { (page: RawSpan) throws(StoreError) in
-            let found = Checksum64(of: page.extracting(0..<FileLayout.pageContent), seed: PageReader.seed(page: number, salt: salt))
+            let found = Checksum64(
+                of: page.extracting(0..<FileLayout.pageContent), seed: PageReader.seed(page: number, salt: salt))
             let expected = Checksum64(in: page, at: FileLayout.pageContent)
             guard found == expected else {
                 throw .damaged(
                     file: source.name,
                     problem: Problem(
-                        .index, "page \(number) of the index has the checksum \(found), expected \(expected)", offset: start))
+                        .index, "page \(number) of the index has the checksum \(found), expected \(expected)",
+                        offset: start))
             }
         }
         return page
@@ -101,7 +103,8 @@ final class PageReader: Sendable {
         for rule in rules where !rule.isMet {
             throw .damaged(
                 file: source.name,
-                problem: Problem(.index, "the index's database header has another \(rule.name) than the format has", offset: offset))
+                problem: Problem(
+                    .index, "the index's database header has another \(rule.name) than the format has", offset: offset))
         }
     }
 }

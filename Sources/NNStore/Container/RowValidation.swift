@@ -36,7 +36,9 @@ struct RowValidation: Sendable {
         default: throw damaged("a child of node \(parent)", "its key is neither a valid text nor an integer")
         }
         let name = "node \(key) of parent \(parent)"
-        guard case .integer(let position) = row.value(2), position >= 0 else { throw damaged(name, "its position is negative") }
+        guard case .integer(let position) = row.value(2), position >= 0 else {
+            throw damaged(name, "its position is negative")
+        }
         guard case .integer(let kindNumber) = row.value(3), let kind = NodeKind(rawValue: kindNumber) else {
             throw damaged(name, "its kind is none that format 1 has")
         }
@@ -46,7 +48,9 @@ struct RowValidation: Sendable {
         case .text(let text) where !text.isEmpty: tag = text
         default: throw damaged(name, "its tag is no valid text")
         }
-        guard tag == nil || kind.isInner || kind == .tensor else { throw damaged(name, "a leaf of kind \(kindNumber) has a tag") }
+        guard tag == nil || kind.isInner || kind == .tensor else {
+            throw damaged(name, "a leaf of kind \(kindNumber) has a tag")
+        }
         guard tag != nil || kind != .record else { throw damaged(name, "a record has no tag") }
 
         if kind == .tensor {
@@ -74,7 +78,9 @@ struct RowValidation: Sendable {
     private func tensor(
         _ row: borrowing Statement, _ name: String, _ tag: String?, _ dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> TensorRow {
-        guard case .integer(let storage) = row.value(6), storage > 0 else { throw damaged(name, "its storage is no id") }
+        guard case .integer(let storage) = row.value(6), storage > 0 else {
+            throw damaged(name, "its storage is no id")
+        }
         guard case .text(let dtypeName) = row.value(7), let dtype = try dtype(dtypeName) else {
             throw damaged(name, "its dtype is not in the table of dtypes")
         }

@@ -13,7 +13,8 @@ extension Checkpoint {
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to path: String, options: SaveOptions = SaveOptions()
     ) throws {
-        try save(state, metadata: metadata, options) { () throws(StoreError) in try ContainerOutput(path: path, options) }
+        try save(state, metadata: metadata, options) { () throws(StoreError) in try ContainerOutput(path: path, options)
+        }
     }
 
     /// Saves a tree as a container with the usual options and the given compression.
@@ -31,7 +32,8 @@ extension Checkpoint {
     }
 
     private static func save(
-        _ state: StateTree, metadata: StateTree, _ options: SaveOptions, output: () throws(StoreError) -> ContainerOutput
+        _ state: StateTree, metadata: StateTree, _ options: SaveOptions,
+        output: () throws(StoreError) -> ContainerOutput
     ) throws {
         let plan = try SavePlan(state)
         let output = try output()

@@ -126,7 +126,8 @@ private struct Verification {
         }
         if report.problems.isEmpty, digest.digest() != checkpoint.tail.indexDigest {
             report.problems.append(
-                Problem(.index, "the digest of the index is not the one in the tail", offset: checkpoint.tail.indexOffset))
+                Problem(
+                    .index, "the digest of the index is not the one in the tail", offset: checkpoint.tail.indexOffset))
         }
     }
 
@@ -269,7 +270,8 @@ private final class ChunkVerifier {
                 }
                 return nil
             }
-            let digest = try buffer.withMutableBytes(in: 0..<chunk.logicalSize) { (bytes) throws(ChunkDecoder.Failure) in
+            let digest = try buffer.withMutableBytes(in: 0..<chunk.logicalSize) {
+                (bytes) throws(ChunkDecoder.Failure) in
                 try decoder.decode(chunk, into: &bytes)
                 return Digest(of: bytes.bytes)
             }

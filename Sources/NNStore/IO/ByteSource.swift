@@ -109,7 +109,8 @@ public final class FileSource: MappableSource {
                 }
                 guard count > 0 else {
                     throw .incomplete(
-                        file: name, reason: "it ends at byte \(offset), \(range.upperBound) were there when it was opened")
+                        file: name,
+                        reason: "it ends at byte \(offset), \(range.upperBound) were there when it was opened")
                 }
                 offset += count
                 position += count

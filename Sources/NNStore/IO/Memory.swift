@@ -51,7 +51,9 @@ import SystemPackage
     ///
     /// - Throws: ``StoreError/system(operation:path:errno:)`` if there is not enough.
     package static func allocate(_ byteCount: Int) throws(StoreError) -> Memory {
-        if byteCount == 0 { return unsafe Memory(UnsafeMutableRawBufferPointer(start: nil, count: 0), .nothing, isReadOnly: false) }
+        if byteCount == 0 {
+            return unsafe Memory(UnsafeMutableRawBufferPointer(start: nil, count: 0), .nothing, isReadOnly: false)
+        }
         if byteCount >= hugePage { return try allocateHuge(byteCount) }
         var pointer: UnsafeMutableRawPointer?
         let status = unsafe posix_memalign(&pointer, 64, byteCount)

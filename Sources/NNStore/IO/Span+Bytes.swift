@@ -15,7 +15,9 @@ extension MutableRawSpan {
         if source.isEmpty { return }
         unsafe withUnsafeMutableBytes { destination in
             unsafe source.withUnsafeBytes { source in
-                if let to = destination.baseAddress, let from = source.baseAddress { unsafe memcpy(to, from, source.count) }
+                if let to = destination.baseAddress, let from = source.baseAddress {
+                    unsafe memcpy(to, from, source.count)
+                }
             }
         }
     }

@@ -18,10 +18,12 @@ struct Thread: Sendable {
         // released below.
         let box = unsafe Unmanaged.passRetained(Box(body))
         var identifier = pthread_t()
-        let status = unsafe pthread_create(&identifier, nil, { argument in
-            unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
+        let status = unsafe pthread_create(
+            &identifier, nil,
+            { argument in
+                unsafe Unmanaged<Box>.fromOpaque(argument!).takeRetainedValue().body()
+                return nil
+            }, box.toOpaque())
         guard status == 0 else {
             unsafe box.release()
             return nil
@@ -30,7 +32,7 @@ struct Thread: Sendable {
     }
 
     /// Waits until the closure has returned. To be called once.
-    func join() { unsafe pthread_join(identifier, nil) }
+    func join() { pthread_join(identifier, nil) }
 }
 
 /// Hands out the indices `0..<count` to producers and takes their items back in order, with at most `window` indices

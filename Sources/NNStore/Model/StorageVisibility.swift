@@ -103,7 +103,8 @@ private struct Comb: Hashable {
         }
         var run = size
         var inBytes: [Dimension] = []
-        for (dimension, (count, stride)) in zip(layout.shape, layout.strides).enumerated() where count > 1 && stride > 0 {
+        for (dimension, (count, stride)) in zip(layout.shape, layout.strides).enumerated() where count > 1 && stride > 0
+        {
             if block > 1 && dimension == layout.rank - 1 {
                 run = count / block * size
             } else {

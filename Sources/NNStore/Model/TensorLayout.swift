@@ -94,7 +94,8 @@ public struct TensorLayout: Sendable, Hashable {
     ) throws(StoreError) {
         let block = dtype.elementsPerBlock
         guard elementCount % block == 0 else {
-            throw .invalidLayout(reason: "\(elementCount) elements of \(dtype) are no whole number of blocks of \(block)")
+            throw .invalidLayout(
+                reason: "\(elementCount) elements of \(dtype) are no whole number of blocks of \(block)")
         }
         guard offset % block == 0 else {
             throw .invalidLayout(reason: "offset \(offset) of \(dtype) is no multiple of its block of \(block)")
@@ -124,7 +125,9 @@ public struct TensorLayout: Sendable, Hashable {
             }
             last = sum
         }
-        guard last < Int.max else { throw .invalidLayout(reason: "offset \(offset) and shape \(shape) overflow 63 bits") }
+        guard last < Int.max else {
+            throw .invalidLayout(reason: "offset \(offset) and shape \(shape) overflow 63 bits")
+        }
         let (lower, overflowOfLower) = (offset / dtype.elementsPerBlock).multipliedReportingOverflow(
             by: dtype.bytesPerBlock)
         let (upper, overflowOfUpper) = (last / dtype.elementsPerBlock + 1).multipliedReportingOverflow(

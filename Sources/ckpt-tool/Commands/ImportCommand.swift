@@ -21,7 +21,9 @@ struct ImportCommand: ParsableCommand {
     @Argument(help: "The checkpoint to import.", completion: .file())
     var source: String
 
-    @Option(name: .shortAndLong, help: "The container to write; - is standard output.", completion: .file(extensions: ["nnck"]))
+    @Option(
+        name: .shortAndLong, help: "The container to write; - is standard output.",
+        completion: .file(extensions: ["nnck"]))
     var output: String
 
     @Option(help: "How to compress: none (can be mapped), fast or smallest.")

@@ -133,7 +133,9 @@ struct ListCommand: ParsableCommand {
         Terminal.print(
             "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"
                 + (names == 0
-                    ? "" : ", \(Quantities.count(listing.aliasGroups.count, "alias group")) (\(Quantities.count(names, "name")))"))
+                    ? ""
+                    : ", \(Quantities.count(listing.aliasGroups.count, "alias group")) (\(Quantities.count(names, "name")))")
+        )
     }
 
     /// What each storage takes in a container, by the listing's numbers.
@@ -141,7 +143,9 @@ struct ListCommand: ParsableCommand {
         guard let checkpoint = (opened as? ContainerFile)?.checkpoint else { return nil }
         let byID = try checkpoint.storedByteCounts
         var sizes: [Int: Int] = [:]
-        for (entry, tensor) in zip(try checkpoint.tensors, listing.tensors) { sizes[tensor.storage] = byID[entry.storage] }
+        for (entry, tensor) in zip(try checkpoint.tensors, listing.tensors) {
+            sizes[tensor.storage] = byID[entry.storage]
+        }
         return sizes
     }
 

@@ -65,7 +65,9 @@ struct ShowCommand: ParsableCommand {
         let tensors = found.filter { $0.node.tensor != nil }
         if !tensors.isEmpty { found = tensors }
         guard let first = found.first else {
-            let similar = names.filter { $0.contains(name) || $0.hasSuffix("." + (name.split(separator: ".").last ?? "")) }
+            let similar = names.filter {
+                $0.contains(name) || $0.hasSuffix("." + (name.split(separator: ".").last ?? ""))
+            }
             throw StoreError.notFound(file: file, name: name, similar: Array(similar.prefix(3)))
         }
         guard found.count == 1 else {
@@ -74,7 +76,9 @@ struct ShowCommand: ParsableCommand {
         return first
     }
 
-    private func aliases(_ tensor: StateTensor, _ path: StatePath, _ state: StateTree) -> [(name: String, layout: TensorLayout)] {
+    private func aliases(_ tensor: StateTensor, _ path: StatePath, _ state: StateTree) -> [(
+        name: String, layout: TensorLayout
+    )] {
         if tensor.layout.isEmpty { return [] }
         return state.tensors.compactMap { other in
             other.tensor.storage === tensor.storage && other.path != path && !other.tensor.layout.isEmpty
@@ -82,7 +86,9 @@ struct ShowCommand: ParsableCommand {
         }
     }
 
-    private func printJSON(_ tensor: StateTensor, _ path: StatePath, _ statistics: TensorStatistics?, _ state: StateTree) {
+    private func printJSON(
+        _ tensor: StateTensor, _ path: StatePath, _ statistics: TensorStatistics?, _ state: StateTree
+    ) {
         let layout = tensor.layout
         JSONOutput.print([
             "file": .string(file), "name": .string(path.flatName), "dtype": .string(layout.dtype.name),
@@ -108,7 +114,9 @@ struct ShowCommand: ParsableCommand {
         if tensor.requiresGrad { facts.append("requires grad") }
         if let tag = tensor.tag { facts.append(printable(tag)) }
         for alias in aliases(tensor, path, state).prefix(5) {
-            facts.append(alias.layout == layout ? "tied with \(printable(alias.name))" : "shares memory with \(printable(alias.name))")
+            facts.append(
+                alias.layout == layout
+                    ? "tied with \(printable(alias.name))" : "shares memory with \(printable(alias.name))")
         }
         Terminal.print("\(printable(name))  \(layout.dtype) \(layout.shape), \(facts.joined(separator: ", "))")
         if let statistics {
@@ -128,7 +136,9 @@ struct ShowCommand: ParsableCommand {
                 Terminal.print("no finite value: NaN \(statistics.nanCount)  infinite \(statistics.infiniteCount)")
             }
         } else {
-            Terminal.print("blocks of \(layout.dtype.elementsPerBlock) elements in \(layout.dtype.bytesPerBlock) bytes; their values are not known to this program")
+            Terminal.print(
+                "blocks of \(layout.dtype.elementsPerBlock) elements in \(layout.dtype.bytesPerBlock) bytes; their values are not known to this program"
+            )
         }
         if let values = try FirstValues(tensor) { Terminal.print("first values  \(values.text)") }
     }
@@ -151,7 +161,8 @@ private struct FirstValues {
 
     /// `nil` for dtypes without numbers, packed ones and tensors without elements.
     init?(_ tensor: StateTensor) throws {
-        guard let values = ElementValues(tensor.dtype), tensor.dtype.elementsPerBlock == 1, !tensor.layout.isEmpty else {
+        guard let values = ElementValues(tensor.dtype), tensor.dtype.elementsPerBlock == 1, !tensor.layout.isEmpty
+        else {
             return nil
         }
         self.values = values
@@ -165,7 +176,8 @@ private struct FirstValues {
         let shown = min(tensor.shape[dimension], dimension == tensor.layout.rank - 1 ? 6 : dimension == 0 ? 2 : 1)
         var parts: [String] = []
         for index in 0..<shown {
-            parts.append(try nested(dimension: dimension + 1, offset: offset + index * tensor.layout.strides[dimension]))
+            parts.append(
+                try nested(dimension: dimension + 1, offset: offset + index * tensor.layout.strides[dimension]))
         }
         if shown < tensor.shape[dimension] { parts.append("...") }
         return "[\(parts.joined(separator: ", "))]"

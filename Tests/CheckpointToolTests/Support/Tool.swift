@@ -38,7 +38,9 @@ enum Tool {
     /// Says why a test that needs Python is passed over.
     static func pythonOrReason(_ test: String = #function) -> String? {
         if python == nil {
-            print("passed over \(test): the Python modules are not there; `make test` installs them where it can reach PyPI")
+            print(
+                "passed over \(test): the Python modules are not there; `make test` installs them where it can reach PyPI"
+            )
         }
         return python
     }
@@ -67,7 +69,8 @@ enum Tool {
         let outputText = output.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         return Outcome(
-            status: process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus,
+            status: process.terminationReason == .uncaughtSignal
+                ? -process.terminationStatus : process.terminationStatus,
             output: String(decoding: outputText, as: UTF8.self), error: String(decoding: errorText.data, as: UTF8.self))
     }
 

@@ -29,8 +29,13 @@ struct Forger {
         let copy = sqlite3_malloc64(UInt64(size))!
         image.withUnsafeBytes { copy.copyMemory(from: $0.baseAddress!, byteCount: image.count) }
         let flags = UInt32(SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE)
-        guard sqlite3_deserialize(database, "main", copy.assumingMemoryBound(to: UInt8.self), size, size, flags) == SQLITE_OK,
-            sqlite3_exec(database, "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA writable_schema = ON;" + sql, nil, nil, nil)
+        guard
+            sqlite3_deserialize(database, "main", copy.assumingMemoryBound(to: UInt8.self), size, size, flags)
+                == SQLITE_OK,
+            sqlite3_exec(
+                database,
+                "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA writable_schema = ON;" + sql, nil,
+                nil, nil)
                 == SQLITE_OK,
             // Free pages are another rule than the one to be broken.
             sqlite3_exec(database, "VACUUM", nil, nil, nil) == SQLITE_OK
@@ -67,5 +72,7 @@ struct Forger {
 
     private func bigEndian(_ value: UInt64) -> [UInt8] { littleEndian(value).reversed() }
 
-    private func littleEndian(_ value: UInt64) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) } }
+    private func littleEndian(_ value: UInt64) -> [UInt8] {
+        (0..<8).map { UInt8(truncatingIfNeeded: value >> ($0 * 8)) }
+    }
 }
