@@ -96,6 +96,24 @@ struct WritingTests {
         #expect(folder.names == [])
     }
 
+    @Test("without sharing every tensor is written contiguous and alone")
+    func withoutSharing() throws {
+        let tree = try WritingTests.mixedTree()
+        var options = SaveOptions()
+        options.keepsSharing = false
+        let checkpoint = try Checkpoint.open(MemorySource(containerBytes(tree, options: options)))
+        #expect(try checkpoint.verify().problems == [])
+        #expect(try checkpoint.sharing == .unknown)
+        let loaded = try checkpoint.readAll()
+        #expect(Set(loaded.tensors.map(\.tensor.storage)).count == 5)
+        for ((path, tensor), (_, original)) in zip(loaded.tensors, tree.tensors) {
+            #expect(tensor.layout.isContiguous && tensor.layout.offset == 0, "\(path)")
+            #expect(tensor.storage.byteCount == original.layout.byteCount, "\(path)")
+            let isSame = try tensor.elementBytes == original.elementBytes
+            #expect(isSame, "\(path)")
+        }
+    }
+
     @Test("a pipe gets the bytes that a file has")
     func pipe() throws {
         let folder = try TemporaryFolder()

@@ -81,7 +81,8 @@ final class ContainerOutput {
             return id
         }
         try index.addExtra("compression", .text(options.compression.rawValue))
-        try index.addExtra("sharing", .text(options.sharing.rawValue))
+        let sharing = options.keepsSharing ? options.sharing : .unknown
+        try index.addExtra("sharing", .text(sharing.rawValue))
         for (key, value) in options.sourceFacts.sorted(by: { $0.key < $1.key }) {
             try index.addExtra(key, .integer(try index.addLarge(.blob(value))))
         }

@@ -8,6 +8,9 @@ public struct SaveOptions: Sendable {
     public var isDurable: Bool
     /// Whether the finished file is read back and checked in full before it takes its place.
     public var verifies: Bool
+    /// Whether tensors that share a storage go on sharing it. Otherwise each is written contiguous and alone, and the
+    /// container says that sharing is ``Sharing/unknown``.
+    public var keepsSharing = true
     /// Declares that other files will refer to this one, so that tools do not replace it.
     public var isReferencedByOthers: Bool
     /// Whether tensors that were shared at the source are shared in the tree, and no others (spec section 8).

@@ -35,6 +35,7 @@ extension Checkpoint {
         _ state: StateTree, metadata: StateTree, _ options: SaveOptions,
         output: () throws(StoreError) -> ContainerOutput
     ) throws {
+        let state = options.keepsSharing ? state : try state.withoutSharing()
         let plan = try SavePlan(state)
         let output = try output()
         try plan.writeChunks(to: output, options)
@@ -84,8 +85,8 @@ private struct SavePlan {
     }
 
     /// The tree with the offsets that its tensors have in what is written.
-    func rebased(_ state: StateTree) throws -> StateTree {
-        try state.mapTensors { tensor in
+    func rebased(_ state: StateTree) throws(StoreError) -> StateTree {
+        try state.mapTensors { (tensor) throws(StoreError) in
             var tensor = tensor
             tensor.layout = try tensor.layout.rebased(by: parts[ids[tensor.storage]! - 1].visibility.range.lowerBound)
             return tensor

@@ -49,15 +49,25 @@ extension StateTree {
     }
 
     /// A copy with every tensor replaced by what `body` makes of it; a shared storage is the caller's to keep shared.
-    public func mapTensors(_ body: (StateTensor) throws -> StateTensor) rethrows -> StateTree {
-        func map(_ entries: StateDictionary) throws -> StateDictionary {
-            try StateDictionary(keyed: entries.map { ($0.key, try $0.value.mapTensors(body)) }, tag: entries.tag)
+    public func mapTensors<Failure: Error>(
+        _ body: (StateTensor) throws(Failure) -> StateTensor
+    ) throws(Failure) -> StateTree {
+        func map(_ entries: StateDictionary) throws(Failure) -> StateDictionary {
+            var mapped = StateDictionary(tag: entries.tag)
+            for (key, value) in entries { mapped[key] = try value.mapTensors(body) }
+            return mapped
+        }
+        func map(_ elements: [StateTree]) throws(Failure) -> [StateTree] {
+            var mapped: [StateTree] = []
+            mapped.reserveCapacity(elements.count)
+            for element in elements { mapped.append(try element.mapTensors(body)) }
+            return mapped
         }
         switch self {
         case .dictionary(let entries): return .dictionary(try map(entries))
         case .record(let type, let entries): return .record(type: type, try map(entries))
-        case .list(let elements, let tag): return .list(try elements.map { try $0.mapTensors(body) }, tag: tag)
-        case .tuple(let elements, let tag): return .tuple(try elements.map { try $0.mapTensors(body) }, tag: tag)
+        case .list(let elements, let tag): return .list(try map(elements), tag: tag)
+        case .tuple(let elements, let tag): return .tuple(try map(elements), tag: tag)
         case .tensor(let tensor): return .tensor(try body(tensor))
         default: return self
         }

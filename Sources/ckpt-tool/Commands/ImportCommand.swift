@@ -31,6 +31,9 @@ struct ImportCommand: ParsableCommand {
 
     @OptionGroup var destination: DestinationOptions
 
+    @Flag(help: "Write each tensor contiguous and alone, sharing nothing.")
+    var noSharing = false
+
     @Flag(help: "Do not read the container back.")
     var noVerify = false
 
@@ -41,9 +44,10 @@ struct ImportCommand: ParsableCommand {
         let opened = try CheckpointFiles.open(source)
         let listing = CheckpointListing(try opened.state())
         let progress = ProgressLine("import \(printable(source))", quiet: json)
-        let options = SaveOptions(compression: compression, existing: destination.existing, verifies: !noVerify) {
+        var options = SaveOptions(compression: compression, existing: destination.existing, verifies: !noVerify) {
             progress.update($0, $1)
         }
+        options.keepsSharing = !noSharing
         defer { progress.finish() }
         // What goes through standard output can't be read back, and leaves no room for a report.
         if output == "-" { return try opened.saveAsContainer(to: StandardOutput.sink, options: options) }
