@@ -72,7 +72,7 @@ public enum Safetensors {
     ) throws -> ExportReport {
         let export = try SafetensorsExport(state, metadata: metadata, file: path, options)
         // The sink only now: what can't be written must not cost a temporary file.
-        let sink = try BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable)
+        let sink = try Destination.sink(for: path, options.existing, isDurable: options.isDurable)
         try export.write(to: BufferedOutput(sink))
         return export.report
     }

@@ -13,7 +13,7 @@ final class ContainerOutput {
 
     /// Begins a container at `path`.
     convenience init(path: String, _ options: SaveOptions) throws(StoreError) {
-        try self.init(BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable), options)
+        try self.init(Destination.sink(for: path, options.existing, isDurable: options.isDurable), options)
     }
 
     init(_ sink: any ByteSink, _ options: SaveOptions) throws(StoreError) {

@@ -94,7 +94,7 @@ public final class ContainerWriter {
     /// Begins a container at `path`: a file that appears when it is finished, or a pipe or device that is there.
     public convenience init(path: String, options: SaveOptions = SaveOptions()) throws(StoreError) {
         try self.init(
-            sink: BufferedOutput.sink(for: path, options.existing, isDurable: options.isDurable), options: options)
+            sink: Destination.sink(for: path, options.existing, isDurable: options.isDurable), options: options)
     }
 
     /// Begins a container in a sink.

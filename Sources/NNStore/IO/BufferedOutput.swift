@@ -15,17 +15,6 @@ package final class BufferedOutput {
 
     deinit { abandon() }
 
-    /// The sink for a path: a pipe or device that is there is written to, anything else is a file that appears when it
-    /// is finished.
-    package static func sink(
-        for path: String, _ existing: ExistingDestination, isDurable: Bool
-    ) throws(StoreError) -> any ByteSink {
-        switch try SystemCall.status(path)?.kind {
-        case .pipe, .device: try StreamSink(path: path)
-        default: try FileSink(path: path, existing: existing, isDurable: isDurable)
-        }
-    }
-
     /// What messages call the destination.
     package var name: String { sink.name }
 

@@ -51,9 +51,6 @@ package final class FileSink: ByteSink {
             throw .system(operation: "write", path: path, errno: Errno.isDirectory.rawValue)
         }
         if existing == .refuse, status != nil || isLink { throw .destinationExists(path: path) }
-        if existing == .replace, status != nil, (try? Checkpoint.open(path))?.isReferencedByOthers == true {
-            throw .destinationReferenced(path: path)
-        }
         name = path
         // A link to the file's real place stays a link, as it would if the file were written in place.
         destination = isLink && status != nil ? try SystemCall.resolve(path) : path

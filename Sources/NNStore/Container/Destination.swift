@@ -1,0 +1,21 @@
+/// Where a path leads that something is to be saved to.
+package enum Destination {
+    /// The sink for a path: a pipe or device that is there is written to, anything else is a file that appears when it
+    /// is finished.
+    ///
+    /// - Throws: ``StoreError/destinationReferenced(path:)`` if a container is there that others refer to, unless
+    ///   `existing` means that one too; what making the sink throws.
+    package static func sink(
+        for path: String, _ existing: ExistingDestination, isDurable: Bool
+    ) throws(StoreError) -> any ByteSink {
+        switch try SystemCall.status(path)?.kind {
+        case .pipe, .device: return try StreamSink(path: path)
+        case .file where existing == .replace:
+            if let checkpoint = try? Checkpoint.open(path), checkpoint.isReferencedByOthers {
+                throw .destinationReferenced(path: path)
+            }
+        default: break
+        }
+        return try FileSink(path: path, existing: existing, isDurable: isDurable)
+    }
+}
