@@ -41,16 +41,15 @@ let package = Package(
         // Other formats, to and from state trees.
         .target(
             name: "NNInterop",
-            dependencies: [
-                "NNStore",
-                .product(name: "Crypto", package: "swift-crypto"),
-            ],
+            dependencies: ["NNStore"],
             swiftSettings: strict),
         .executableTarget(
             name: "ckpt-tool",
             dependencies: [
                 "NNStore", "NNInterop",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                // Only here: a program that wants NNInterop should not have to build it.
+                .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
 

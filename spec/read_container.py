@@ -491,7 +491,7 @@ class Container(contextlib.ExitStack):
             out.update(struct.pack("<Q", storage.nbytes) + storage.digest)
         return out.digest()
 
-    # Section 10: full verification. Opening has checked pages, rows, layouts, trees and digests of storages.
+    # Section 11: full verification. Opening has checked pages, rows, layouts, trees and digests of storages.
 
     def verify(self) -> Iterator[str]:
         """Yields every problem that full verification finds."""
@@ -502,7 +502,7 @@ class Container(contextlib.ExitStack):
         except FormatError as error:
             found = [str(error)]
         if found != ["ok"]:
-            yield from (f"SQLite's integrity check: {' '.join(message.split())} (section 10)" for message in found)
+            yield from (f"SQLite's integrity check: {' '.join(message.split())} (section 11)" for message in found)
         used = {node.dtype for node in itertools.chain(walk(self.state), walk(self.metadata))}
         for dtype in set(self.dtypes.values()) - used:
             yield f"no node uses the dtype {dtype.name} (section 6)"

@@ -66,14 +66,14 @@ extension InteropError: CustomStringConvertible {
             "\(file): invalid safetensors file: \(problem)"
         case .invalidAliasNote(let file, let problem):
             "\(file): the note about shared storages (\(AliasNote.key)) does not fit the file: \(problem); "
-                + "read the file without the note to get every tensor with memory of its own"
+                + "pass over the note (ckpt-tool: --ignore-alias-note) to get every tensor with memory of its own"
         case .contradictingAliases(let file, let first, let second, let byte):
             "\(file): "
                 + (first.utf8.elementsEqual(second.utf8)
                     ? "elements of \(quoted(first)) are noted to overlap"
                     : "\(quoted(first)) and \(quoted(second)) are noted to share memory")
                 + ", but their data differ at byte \(byte) of it; "
-                + "read the file without the note to get every tensor with memory of its own"
+                + "pass over the note (ckpt-tool: --ignore-alias-note) to get every tensor with memory of its own"
         case .limitExceeded(let file, let what, let limit, let found):
             "\(file): \(what) is limited to \(limit), found \(found); raise the limit if this is what you want"
         case .ambiguousName(let file, let name, let paths):

@@ -96,10 +96,10 @@ extension StoreError: CustomStringConvertible {
         case .invalidArgument(let reason):
             reason
         case .destinationExists(let path):
-            "\(path): exists already; choose another name, or ask for it to be replaced"
+            "\(path): exists already; choose another name, or save with existing: .replace"
         case .destinationReferenced(let path):
             "\(path): other files were declared to refer to it, so replacing it would break them; choose another name, or "
-                + "ask for just that"
+                + "save with existing: .replaceReferenced"
         case .replacedNotDurable(let path, let errno):
             "\(path): was replaced by the new file, which is whole, but syncing its folder failed "
                 + "(\(SystemCall.text(errno))), so a power cut may still bring the old one back"

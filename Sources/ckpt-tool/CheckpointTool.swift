@@ -18,7 +18,7 @@ struct CheckpointTool: ParsableCommand {
 
             Completions: ckpt-tool --generate-completion-script bash|zsh|fish
             """,
-        version: Library.version,
+        version: "ckpt-tool \(Library.version), container format \(Library.formatVersion)",
         subcommands: [ListCommand.self, ShowCommand.self, VerifyCommand.self, ImportCommand.self, ExportCommand.self])
 
     static func main() {

@@ -15,7 +15,14 @@ struct Failure {
     init?(_ error: any Error) {
         switch error {
         case let error as StoreError:
-            message = error.description
+            message =
+                switch error {
+                case .destinationExists(let path): "\(path): exists already; choose another name, or replace it with --force"
+                case .destinationReferenced(let path):
+                    "\(path): other files were declared to refer to it, so replacing it would break them; choose another "
+                        + "name, or replace it with --force-referenced"
+                default: error.description
+                }
             exitCode =
                 switch error {
                 case .notAContainer, .incomplete, .damaged, .unsupportedVersion, .unsupportedFeature, .limitExceeded,

@@ -16,6 +16,15 @@ struct TreeText {
         if !metadata.isEmpty { append("metadata", .dictionary(metadata), path: StatePath(), depth: 0) }
     }
 
+    /// The lines of one node and what is below it.
+    static func lines(of node: StateTree, label: String) -> [String] {
+        var text = TreeText()
+        text.append(label, node, path: StatePath(), depth: 0)
+        return text.lines
+    }
+
+    private init() {}
+
     private mutating func append(_ label: String, _ node: StateTree, path: StatePath, depth: Int) {
         let indent = String(repeating: "  ", count: depth)
         lines.append("\(indent)\(printable(label))  \(TreeText.describe(node))\(alias(node, path))")

@@ -36,7 +36,7 @@ struct ConsumerTests {
         try """
         import NNStore
 
-        let weight = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], dtype: .f32, shape: [2, 3])
+        let weight = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], shape: [2, 3])
         try Checkpoint.save(["weight": .tensor(weight), "tied": .tensor(weight), "step": 3], to: "model.nnck")
         let checkpoint = try Checkpoint.open("model.nnck")
         for tensor in try checkpoint.tensors { print(tensor.name, tensor.dtype, tensor.shape) }

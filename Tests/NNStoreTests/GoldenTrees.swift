@@ -10,7 +10,7 @@ enum GoldenTrees {
 
     /// Every kind of node, in both trees' reach.
     static func kinds() throws -> StateTree {
-        let tensor = try StateTensor([Float(1.5), -2], dtype: .f32, shape: [2], requiresGrad: true)
+        let tensor = try StateTensor([Float(1.5), -2], shape: [2], requiresGrad: true)
         let nan = Double(bitPattern: 0x7ff8_0000_dead_beef)
         return .dictionary(
             StateDictionary(keyed: [
@@ -77,7 +77,7 @@ enum GoldenTrees {
             "scalar": try view(.f32, [], nil, 119), "empty": try view(.f32, [0, 3]),
             "sparse": .tensor(
                 try StateTensor(storage: lone, layout: TensorLayout(.i16, shape: [20], strides: [23], offset: 7))),
-            "alone": .tensor(try StateTensor([UInt8](), dtype: .u8, shape: [0])),
+            "alone": .tensor(try StateTensor([UInt8](), shape: [0])),
         ]
     }
 
@@ -88,11 +88,10 @@ enum GoldenTrees {
         return [
             "text": .tensor(
                 try StateTensor(
-                    Array(String(repeating: "all work and no play ", count: 60_000).utf8), dtype: .u8,
-                    shape: [1_260_000])),
-            "random": .tensor(try StateTensor(bytes(70_000, seed: 7), dtype: .u8, shape: [70_000])),
-            "repeated": .tensor(try StateTensor(repeated + repeated + [1, 2, 3], dtype: .u8, shape: [(2 << 20) + 3])),
-            "zeros": .tensor(try StateTensor([UInt8](repeating: 0, count: 1 << 20), dtype: .u8, shape: [1 << 20])),
+                    Array(String(repeating: "all work and no play ", count: 60_000).utf8), shape: [1_260_000])),
+            "random": .tensor(try StateTensor(bytes(70_000, seed: 7), shape: [70_000])),
+            "repeated": .tensor(try StateTensor(repeated + repeated + [1, 2, 3], shape: [(2 << 20) + 3])),
+            "zeros": .tensor(try StateTensor([UInt8](repeating: 0, count: 1 << 20), shape: [1 << 20])),
         ]
     }
 }

@@ -291,7 +291,7 @@ struct HostileContainerTests {
         func saved(_ value: Float) throws -> Forger {
             Forger(
                 try containerBytes([
-                    "t": .tensor(try StateTensor([Float](repeating: value, count: 100), dtype: .f32, shape: [100]))
+                    "t": .tensor(try StateTensor([Float](repeating: value, count: 100), shape: [100]))
                 ]))
         }
         let old = try saved(1)

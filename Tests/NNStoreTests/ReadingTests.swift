@@ -9,7 +9,7 @@ struct ReadingTests {
     }
 
     private func scalar(_ value: UInt8) throws -> StateTree {
-        .tensor(try StateTensor([value], dtype: .u8, shape: [1]))
+        .tensor(try StateTensor([value], shape: [1]))
     }
 
     @Test("a tensor is found by its flat name, through dictionaries, lists and keys with dots")
@@ -25,10 +25,16 @@ struct ReadingTests {
             #expect(try checkpoint.read(name).elementBytes == [value], "\(name)")
         }
         #expect(try checkpoint.tensors.map(\.name).contains("model.layers.1.w"))
-        for missing in ["model", "model.layers.01", "x", "a", "a.b", "07", "model.layers.2"] {
+        for missing in ["model.layers.01", "a.c", "07", "model.layers.2", "y"] {
             let error = #expect(throws: StoreError.self) { try checkpoint.tensor(missing) }
             #expect(error?.code == "not-found", "\(missing)")
         }
+        for other in ["model", "x", "a", "a.b"] {
+            let error = #expect(throws: StoreError.self) { try checkpoint.tensor(other) }
+            #expect(error?.description.contains("is no tensor") == true, "\(other)")
+        }
+        let typo = #expect(throws: StoreError.self) { try checkpoint.tensor("model.layer.0.wieght") }
+        #expect(typo?.description.contains("similar: \"model.layer.0.weight\"") == true)
         let error = #expect(throws: StoreError.self) { try checkpoint.tensor("layers.1.w") }
         #expect(error?.description.contains("model.layers.1.w") == true, "a similar name is offered")
     }

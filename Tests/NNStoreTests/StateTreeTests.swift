@@ -78,9 +78,9 @@ struct StateTreeTests {
     func kinds() throws {
         let halves = try TypedValue(.f16, bytes: [0, 0x3c, 0, 0xc0])
         let vocabulary = (0..<3000).map { "token \($0) ü" } + [""]
-        let tensor = try StateTensor([Int64(5)], dtype: .i64, shape: [], requiresGrad: false)
+        let tensor = try StateTensor([Int64(5)], shape: [], requiresGrad: false)
         let parameter = StateTensor(
-            tagged: try StateTensor([Float(1)], dtype: .f32, shape: [1], requiresGrad: true),
+            tagged: try StateTensor([Float(1)], shape: [1], requiresGrad: true),
             "torch.nn.parameter.Parameter")
         let tree: StateTree = .dictionary([
             ("z", .tensor(tensor)),
@@ -115,7 +115,7 @@ struct StateTreeTests {
 
     @Test("the root may be a tensor, a leaf or a list")
     func roots() throws {
-        let tensor = try StateTensor([UInt8(1), 2], dtype: .u8, shape: [2])
+        let tensor = try StateTensor([UInt8(1), 2], shape: [2])
         #expect(try roundTrip(.tensor(tensor)).tensor?.elementBytes == [1, 2])
         #expect(integer(try roundTrip(5))?.int == 5)
         let checkpoint = try Checkpoint.open(MemorySource(containerBytes(.tensor(tensor))))
@@ -137,7 +137,7 @@ struct StateTreeTests {
 
     @Test("what a container can't hold is refused by its path")
     func refused() throws {
-        let tensor = try StateTensor([UInt8(1)], dtype: .u8, shape: [1])
+        let tensor = try StateTensor([UInt8(1)], shape: [1])
         #expect(throws: StoreError.invalidTree(path: "t", reason: "metadata can't hold tensors")) {
             try containerBytes([:], metadata: ["t": .tensor(tensor)])
         }
@@ -159,8 +159,8 @@ struct StateTreeTests {
                 MemorySource(containerBytes(tree, metadata: metadata, options: SaveOptions(compression: compression)))
             ).contentID
         }
-        let a = try StateTensor([Float](repeating: 1, count: 1000), dtype: .f32, shape: [1000])
-        let b = try StateTensor([Float](repeating: 1, count: 1000), dtype: .f32, shape: [1000])
+        let a = try StateTensor([Float](repeating: 1, count: 1000), shape: [1000])
+        let b = try StateTensor([Float](repeating: 1, count: 1000), shape: [1000])
         let base = try id(["x": .tensor(a), "y": .tensor(b)])
         for compression in Compression.allCases {
             #expect(try id(["x": .tensor(b), "y": .tensor(a)], [:], compression) == base)

@@ -69,12 +69,12 @@ struct StorageTests {
 
     @Test("elements are read as Swift's types, from any layout")
     func elements() throws {
-        let tensor = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], dtype: .f32, shape: [2, 3])
+        let tensor = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], shape: [2, 3])
         #expect(try tensor.elements(as: Float.self) == [1, 2, 3, 4, 5, 6])
         let transposed = try StateTensor(
             storage: tensor.storage, layout: TensorLayout(.f32, shape: [3, 2], strides: [1, 3]))
         #expect(try transposed.elements(as: Float.self) == [1, 4, 2, 5, 3, 6])
-        #expect(try StateTensor([Int64(-5)], dtype: .i64, shape: []).elements(as: Int64.self) == [-5])
+        #expect(try StateTensor([Int64(-5)], shape: []).elements(as: Int64.self) == [-5])
         #expect(throws: StoreError.self) { try tensor.elements(as: Double.self) }
         #expect(throws: StoreError.self) { try tensor.elements(as: UInt16.self) }
     }

@@ -18,7 +18,7 @@ struct WritingTests {
             "zeros": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.f64, shape: [3 << 17]))),
             "column": .tensor(
                 try StateTensor(storage: holes, layout: TensorLayout(.i16, shape: [600], strides: [1000], offset: 3))),
-            "empty": .tensor(try StateTensor([Float](), dtype: .f32, shape: [0, 4])),
+            "empty": .tensor(try StateTensor([Float](), shape: [0, 4])),
             "step": 12,
         ]
     }
@@ -89,7 +89,7 @@ struct WritingTests {
             #expect(throws: StoreError.self) { try writer.finish([:]) }
             try writer.append([3, 4])
             #expect(throws: StoreError.self) { try writer.append([5]) }
-            let foreign = try StateTensor([UInt8(1)], dtype: .u8, shape: [1])
+            let foreign = try StateTensor([UInt8(1)], shape: [1])
             #expect(throws: StoreError.self) { try writer.finish(["t": .tensor(foreign)]) }
             #expect(storage.byteCount == 4)
         }

@@ -4,6 +4,8 @@ import NNStore
 public struct ElementValues: Sendable {
     private let width: Int
     private let decode: @Sendable (UInt64) -> Double
+    /// Whether an integer dtype has negative values; `nil` for dtypes that are no integers.
+    private let isSigned: Bool?
     /// Whether values are the magnitudes of complex numbers.
     public let isComplex: Bool
 
@@ -11,6 +13,12 @@ public struct ElementValues: Sendable {
     public init?(_ dtype: DType) {
         guard let width = dtype.bitWidth else { return nil }
         self.width = width
+        isSigned =
+            switch dtype {
+            case .i8, .i16, .i32, .i64: true
+            case .u8, .u16, .u32, .u64, .bool: false
+            default: nil
+            }
         isComplex = dtype == .c64 || dtype == .c128
         switch dtype {
         case .f64: decode = { Double(bitPattern: $0) }
@@ -92,6 +100,51 @@ public struct ElementValues: Sendable {
 
     /// Calls `body` with the value of each element of `bytes`, which hold whole blocks, in order.
     package func forEach(in bytes: [UInt8], _ body: (Double) -> Void) { bytes.withRawSpan { forEach(in: $0, body) } }
+
+    /// The exact value of one element of an integer dtype or of `BOOL`; `nil` for other dtypes.
+    package func integer(_ bytes: [UInt8]) -> Int128? {
+        guard let isSigned else { return nil }
+        let word = bytes.withRawSpan { ElementValues.word($0, at: 0, size: width / 8) }
+        let shift = UInt64(64 - width)
+        return isSigned ? Int128(Int64(bitPattern: word << shift) >> Int64(shift)) : Int128(word)
+    }
+
+    /// Real and imaginary part of one element of a complex dtype; `nil` for other dtypes.
+    package func complex(_ bytes: [UInt8]) -> (real: Double, imaginary: Double)? {
+        guard isComplex else { return nil }
+        return bytes.withRawSpan { bytes in
+            width == 64
+                ? (
+                    Double(Float(bitPattern: bytes.littleEndian(at: 0, as: UInt32.self))),
+                    Double(Float(bitPattern: bytes.littleEndian(at: 4, as: UInt32.self)))
+                )
+                : (
+                    Double(bitPattern: bytes.littleEndian(at: 0, as: UInt64.self)),
+                    Double(bitPattern: bytes.littleEndian(at: 8, as: UInt64.self))
+                )
+        }
+    }
+
+    /// The least and the greatest element of an integer dtype; `nil` for other dtypes and without elements.
+    package func integerRange(in bytes: RawSpan) -> ClosedRange<Int128>? {
+        guard let isSigned, bytes.byteCount > 0 else { return nil }
+        let size = width / 8
+        let shift = UInt64(64 - width)
+        if isSigned {
+            var (least, greatest) = (Int64.max, Int64.min)
+            for start in stride(from: 0, to: bytes.byteCount - size + 1, by: size) {
+                let value = Int64(bitPattern: ElementValues.word(bytes, at: start, size: size) << shift) >> Int64(shift)
+                (least, greatest) = (min(least, value), max(greatest, value))
+            }
+            return Int128(least)...Int128(greatest)
+        }
+        var (least, greatest) = (UInt64.max, UInt64.min)
+        for start in stride(from: 0, to: bytes.byteCount - size + 1, by: size) {
+            let value = ElementValues.word(bytes, at: start, size: size)
+            (least, greatest) = (min(least, value), max(greatest, value))
+        }
+        return Int128(least)...Int128(greatest)
+    }
 
     private static func word(_ bytes: RawSpan, at start: Int, size: Int) -> UInt64 {
         switch size {

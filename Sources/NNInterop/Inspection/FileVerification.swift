@@ -16,6 +16,8 @@ public struct FileVerification: Sendable {
 
     /// Everything that is wrong; empty if nothing is.
     public private(set) var problems: [Problem] = []
+    /// Whether a checkpoint of a known format is damaged, as opposed to a file that is none.
+    public private(set) var isDamaged = false
     /// What was checked, in words.
     public private(set) var summary = ""
 
@@ -25,11 +27,11 @@ public struct FileVerification: Sendable {
     /// - Throws: ``NNStore/StoreError`` where the system refuses; everything that is wrong with the file itself is
     ///   reported, not thrown.
     public static func run(
-        _ path: String, level: VerificationLevel, progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+        _ path: String, level: VerificationLevel, options: OpenOptions = OpenOptions(), progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) throws -> FileVerification {
         var result = FileVerification()
         do {
-            let file = try CheckpointFiles.open(path)
+            let file = try CheckpointFiles.open(path, options: options)
             if let container = file as? ContainerFile {
                 result.add(try container.checkpoint.verify(level, progress: progress))
             } else {
@@ -38,6 +40,7 @@ public struct FileVerification: Sendable {
         } catch let error as StoreError {
             switch error {
             case .damaged(_, let problem):
+                result.isDamaged = true
                 result.problems.append(
                     Problem(
                         kind: problem.kind.rawValue, message: problem.message, tensor: problem.tensor,
@@ -53,6 +56,7 @@ public struct FileVerification: Sendable {
     }
 
     private mutating func add(_ report: VerificationReport) {
+        isDamaged = !report.isSound
         problems += report.problems.map {
             Problem(kind: $0.kind.rawValue, message: $0.message, tensor: $0.tensor, offset: $0.offset)
         }

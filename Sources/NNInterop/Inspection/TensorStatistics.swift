@@ -8,6 +8,10 @@ public struct TensorStatistics: Sendable {
     public private(set) var minimum: Double?
     /// The greatest finite value; `nil` if there is none.
     public private(set) var maximum: Double?
+    /// The least value of an integer dtype, exactly.
+    package private(set) var exactMinimum: Int128?
+    /// The greatest value of an integer dtype, exactly.
+    package private(set) var exactMaximum: Int128?
     /// The mean of the finite values; `nil` if there is none.
     public private(set) var mean: Double?
     /// The standard deviation of the finite values (of the whole population); `nil` if there is none.
@@ -34,7 +38,11 @@ public struct TensorStatistics: Sendable {
         var minimum = Double.infinity
         var maximum = -Double.infinity
         var (zeros, nans, infinities, all) = (0, 0, 0, 0)
+        var range: ClosedRange<Int128>?
         try tensor.forEachPiece { piece in
+            if let part = values.integerRange(in: piece) {
+                range = range.map { min($0.lowerBound, part.lowerBound)...max($0.upperBound, part.upperBound) } ?? part
+            }
             values.forEach(in: piece) { value in
                 all += 1
                 guard value.isFinite else {
@@ -51,6 +59,7 @@ public struct TensorStatistics: Sendable {
             }
         }
         count = all
+        (exactMinimum, exactMaximum) = (range?.lowerBound, range?.upperBound)
         (zeroCount, nanCount, infiniteCount) = (zeros, nans, infinities)
         guard finite > 0 else { return }
         self.minimum = minimum

@@ -125,6 +125,8 @@ final class ContainerOutput {
 public enum Library {
     /// The version of the library.
     public static let version = "0.1.0"
+    /// The container format that the library writes.
+    public static let formatVersion = FileLayout.version
     /// Name and version.
     static let name = "NNStore \(version)"
 }

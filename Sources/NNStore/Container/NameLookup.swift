@@ -7,16 +7,19 @@ struct NameLookup {
     /// The one tensor whose flat name is `name`.
     func tensor(_ name: String) throws(StoreError) -> TensorEntry {
         var found: [TensorEntry] = []
+        var isOther = false
         let root = try root()
-        if name.isEmpty { try append(root, StatePath(), &found) }
+        if name.isEmpty { try append(root, StatePath(), &found, &isOther) }
         if case .inner(_, let id, _) = root.content {
             // Where the separators are. Keys may contain them too, so every way to cut the name is tried; a node is
             // asked once for each end that leads to it, which bounds the work by separators × depth.
             let bytes = Array(name.utf8)
             let cuts = bytes.indices.filter { bytes[$0] == UInt8(ascii: ".") } + [bytes.count]
-            try search(bytes, cuts[...], from: 0, in: id, StatePath(), &found)
+            try search(bytes, cuts[...], from: 0, in: id, StatePath(), &found, &isOther)
         }
         switch found.count {
+        case 0 where isOther:
+            throw .invalidArgument(reason: "\(index.file): \"\(name)\" is no tensor; it is in the state tree (readAll, state)")
         case 0: throw .notFound(file: index.file, name: name, similar: similar(to: name))
         case 1: return found[0]
         default: throw .ambiguousName(file: index.file, name: name, paths: found.map(\.path.description))
@@ -25,7 +28,7 @@ struct NameLookup {
 
     private func search(
         _ name: [UInt8], _ cuts: ArraySlice<Int>, from start: Int, in parent: Int, _ path: StatePath,
-        _ found: inout [TensorEntry]
+        _ found: inout [TensorEntry], _ isOther: inout Bool
     ) throws(StoreError) {
         guard path.keys.count < StateTree.maximumDepth else { return }
         for (place, cut) in zip(cuts.indices, cuts) {
@@ -35,9 +38,9 @@ struct NameLookup {
             for row in try index.children(of: parent, keys: keys) {
                 let childPath = StatePath(path.keys + [row.key])
                 if cut == name.count {
-                    try append(row, childPath, &found)
+                    try append(row, childPath, &found, &isOther)
                 } else if case .inner(_, let id, _) = row.content {
-                    try search(name, cuts[(place + 1)...], from: cut + 1, in: id, childPath, &found)
+                    try search(name, cuts[(place + 1)...], from: cut + 1, in: id, childPath, &found, &isOther)
                 }
             }
         }
@@ -54,7 +57,8 @@ struct NameLookup {
             row = child
         }
         var found: [TensorEntry] = []
-        try append(row, path, &found)
+        var isOther = false
+        try append(row, path, &found, &isOther)
         guard let entry = found.first else {
             throw .notFound(file: index.file, name: path.description, similar: [])
         }
@@ -68,21 +72,21 @@ struct NameLookup {
         return root
     }
 
-    private func append(_ row: NodeRow, _ path: StatePath, _ found: inout [TensorEntry]) throws(StoreError) {
-        guard case .tensor(let tensor) = row.content else { return }
+    /// Appends the tensor of a row, or notes that the row is something else.
+    private func append(
+        _ row: NodeRow, _ path: StatePath, _ found: inout [TensorEntry], _ isOther: inout Bool
+    ) throws(StoreError) {
+        guard case .tensor(let tensor) = row.content else {
+            isOther = true
+            return
+        }
         let entry = TensorEntry(path, tensor)
         try index.validation.checkBounds(tensor, entry.name, in: index.storage(tensor.storage))
         found.append(entry)
     }
 
-    /// Up to three names that end like the one that was not found, or contain it.
     private func similar(to name: String) -> [String] {
-        guard !name.isEmpty, let entries = try? TreeReader(index).entries() else { return [] }
-        let last = name.split(separator: ".").last.map(String.init) ?? name
-        let candidates = entries.lazy.map(\.name).filter { candidate in
-            candidate.contains(name) || name.contains(candidate) && !candidate.isEmpty
-                || candidate.hasSuffix("." + last)
-        }
-        return Array(candidates.prefix(3))
+        guard let entries = try? TreeReader(index).entries() else { return [] }
+        return NameSimilarity.closest(to: name, among: entries.map(\.name))
     }
 }

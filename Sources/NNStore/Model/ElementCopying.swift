@@ -20,35 +20,6 @@ extension StateTensor {
         }
     }
 
-    /// The elements in row-major order, their bytes taken as values of `type` (`Float` for F32, `Int64` for I64).
-    ///
-    /// - Throws: ``StoreError/invalidArgument(reason:)`` if an element of the dtype has another size than `type`; what
-    ///   reading the storage throws.
-    public func elements<Element: FixedWidthInteger & BitwiseCopyable>(as type: Element.Type) throws -> [Element] {
-        try copiedElements(as: type, zero: 0)
-    }
-
-    /// The elements in row-major order, their bytes taken as values of `type` (`Float` for F32, `Double` for F64).
-    ///
-    /// - Throws: as ``elements(as:)-(FixedWidthInteger.Type)``.
-    public func elements<Element: BinaryFloatingPoint & BitwiseCopyable>(as type: Element.Type) throws -> [Element] {
-        try copiedElements(as: type, zero: 0)
-    }
-
-    private func copiedElements<Element: BitwiseCopyable>(as type: Element.Type, zero: Element) throws -> [Element] {
-        guard dtype.elementsPerBlock == 1, dtype.bytesPerBlock == MemoryLayout<Element>.size else {
-            throw StoreError.invalidArgument(
-                reason: "an element of \(dtype) has \(dtype.bytesPerBlock) bytes for \(dtype.elementsPerBlock), "
-                    + "\(type) has \(MemoryLayout<Element>.size)")
-        }
-        var elements = [Element](repeating: zero, count: layout.elementCount)
-        var span = elements.mutableSpan
-        // Sound: every pattern of bits is a number of these types, and they have no padding.
-        var bytes = unsafe span.mutableBytes
-        try copyElements(to: &bytes)
-        return elements
-    }
-
     /// Calls `body` with the elements in row-major order, in pieces of about a megabyte, without holding more than a
     /// piece in memory if the tensor is contiguous.
     ///

@@ -66,6 +66,36 @@ extension StateTree {
         if case .tensor(let tensor) = self { tensor } else { nil }
     }
 
+    /// The integer, if this is one that fits.
+    public var int: Int? {
+        if case .integer(let value) = self { value.int } else { nil }
+    }
+
+    /// The double, if this is one.
+    public var double: Double? {
+        if case .double(let value) = self { value } else { nil }
+    }
+
+    /// The truth value, if this is one.
+    public var bool: Bool? {
+        if case .boolean(let value) = self { value } else { nil }
+    }
+
+    /// The text, if this is one.
+    public var string: String? {
+        if case .string(let value) = self { value } else { nil }
+    }
+
+    /// The node at a path.
+    public subscript(path: StatePath) -> StateTree? {
+        var node = self
+        for key in path.keys {
+            guard let child = node[key] else { return nil }
+            node = child
+        }
+        return node
+    }
+
     /// The children with their keys, in order; empty for leaves.
     public var children: [(key: StateKey, value: StateTree)] {
         switch self {
@@ -125,21 +155,6 @@ public struct StateTensor: Sendable {
         self.layout = layout
         self.requiresGrad = requiresGrad
         self.tag = tag
-    }
-
-    /// A contiguous tensor over a storage of its own that holds a copy of `elements`.
-    ///
-    /// - Throws: ``StoreError/invalidLayout(reason:)`` if `elements` are not what `shape` needs.
-    public init<Element: BitwiseCopyable>(
-        _ elements: [Element], dtype: DType, shape: [Int], requiresGrad: Bool = false
-    ) throws(StoreError) {
-        let layout = try TensorLayout(dtype, shape: shape)
-        guard layout.byteCount == elements.count * MemoryLayout<Element>.stride else {
-            throw .invalidLayout(
-                reason: "shape \(shape) of \(dtype) takes \(layout.byteCount) bytes, "
-                    + "\(elements.count * MemoryLayout<Element>.stride) were given")
-        }
-        try self.init(storage: Storage(copying: elements), layout: layout, requiresGrad: requiresGrad)
     }
 
     /// The type of the elements.

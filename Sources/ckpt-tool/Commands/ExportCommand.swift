@@ -28,7 +28,7 @@ struct ExportCommand: ParsableCommand {
     @Argument(help: "The checkpoint to export.", completion: .file())
     var source: String
 
-    @Option(name: .shortAndLong, help: "The file to write; - is standard output.", completion: .file())
+    @Option(name: .shortAndLong, help: ArgumentHelp("The file to write; - is standard output.", valueName: "file"), completion: .file())
     var output: String
 
     @Option(help: "The format, where the name's ending does not tell.")
@@ -45,11 +45,16 @@ struct ExportCommand: ParsableCommand {
     @Option(help: "The most bytes to write; expanded tensors can stand for any number of them.")
     var maxBytes: Int?
 
+    @OptionGroup var reading: SourceOptions
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
     mutating func validate() throws {
-        if to == nil { to = Format.allCases.first { output.hasSuffix("." + $0.rawValue) } }
+        if to == nil { to = Format.allCases.first { output.lowercased().hasSuffix("." + $0.rawValue) } }
+        if output == "-", Terminal.outputIsTerminal {
+            throw ValidationError("standard output is a terminal; a checkpoint is no text")
+        }
         guard to != nil else {
             throw ValidationError(
                 "\(output): its ending names no format that can be written (\(Format.allCases.map { "." + $0.rawValue }.joined(separator: ", "))); "
@@ -58,13 +63,14 @@ struct ExportCommand: ParsableCommand {
     }
 
     func run() throws {
-        let opened = try CheckpointFiles.open(source)
+        let opened = try reading.open(source)
         let listing = CheckpointListing(try opened.state())
         let progress = ProgressLine("export \(printable(source))", quiet: json)
         defer { progress.finish() }
         let report = try save(opened, progress)
         progress.finish()
-        for line in report?.lines ?? [] { Terminal.error("\(printable(output)): \(printable(line))") }
+        for line in report?.dropped ?? [] { Terminal.error("\(printable(output)): left out \(printable(line))") }
+        for line in report?.converted ?? [] { Terminal.error("\(printable(output)): changed \(printable(line))") }
         if output == "-" { return }
         let written = try SystemCall.status(output)?.byteCount ?? 0
         if json {
@@ -85,7 +91,10 @@ struct ExportCommand: ParsableCommand {
     private func save(_ opened: any CheckpointFile, _ progress: ProgressLine) throws -> ExportReport? {
         switch to {
         case .nnck:
-            let options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
+            var options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
+            if let container = opened as? ContainerFile, let compression = try container.checkpoint.compression {
+                options.compression = compression
+            }
             if output == "-" {
                 try opened.saveAsContainer(to: StandardOutput.sink, options: options)
             } else {

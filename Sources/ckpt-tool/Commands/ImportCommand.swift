@@ -22,7 +22,7 @@ struct ImportCommand: ParsableCommand {
     var source: String
 
     @Option(
-        name: .shortAndLong, help: "The container to write; - is standard output.",
+        name: .shortAndLong, help: ArgumentHelp("The container to write; - is standard output.", valueName: "file"),
         completion: .file(extensions: ["nnck"]))
     var output: String
 
@@ -37,11 +37,27 @@ struct ImportCommand: ParsableCommand {
     @Flag(help: "Do not read the container back.")
     var noVerify = false
 
+    @OptionGroup var reading: SourceOptions
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    /// Endings of formats that import does not write.
+    private static let foreignEndings = [".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy", ".gguf"]
+
+    func validate() throws {
+        if let ending = ImportCommand.foreignEndings.first(where: { output.lowercased().hasSuffix($0) }) {
+            throw ValidationError(
+                "\(output): import writes NNStore containers; name it \(output.dropLast(ending.count)).nnck"
+                    + (ending == ".safetensors" ? ", or use export to write safetensors" : ""))
+        }
+        if output == "-", Terminal.outputIsTerminal {
+            throw ValidationError("standard output is a terminal; a container is no text")
+        }
+    }
+
     func run() throws {
-        let opened = try CheckpointFiles.open(source)
+        let opened = try reading.open(source)
         let listing = CheckpointListing(try opened.state())
         let progress = ProgressLine("import \(printable(source))", quiet: json)
         var options = SaveOptions(compression: compression, existing: destination.existing, verifies: !noVerify) {
@@ -72,11 +88,12 @@ struct ImportCommand: ParsableCommand {
             "\(printable(source)): \(opened.formatDescription), \(Quantities.count(listing.tensors.count, "tensor")) in "
                 + "\(Quantities.count(listing.storageCount, "storage")), \(Quantities.bytes(opened.byteCount))")
         var size = Quantities.bytes(written)
-        if opened.byteCount >= 1 << 16 {
-            size += " (\(Quantities.fixed(100 * Double(written) / Double(opened.byteCount), 1)) %)"
+        var rate = ""
+        if logical >= 1 << 16 {
+            size += " (\(Quantities.fixed(100 * Double(written) / Double(logical), 1)) %)"
+            rate = ", \(Quantities.rate(logical, seconds: seconds))"
         }
         Terminal.print(
-            "\(printable(output)): \(size), \(Quantities.seconds(seconds)), "
-                + "\(Quantities.rate(logical, seconds: seconds))\(noVerify ? "" : ", verified")")
+            "\(printable(output)): \(size), \(Quantities.seconds(seconds))\(rate)\(noVerify ? "" : ", verified")")
     }
 }

@@ -19,6 +19,8 @@ struct ListCommand: ParsableCommand {
     @Flag(help: "Show the whole tree: nesting, scalars, strings and metadata too.")
     var tree = false
 
+    @OptionGroup var reading: SourceOptions
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -29,7 +31,7 @@ struct ListCommand: ParsableCommand {
     var maxBytes: Int?
 
     func run() throws {
-        let opened = try CheckpointFiles.open(file)
+        let opened = try reading.open(file)
         let state = try opened.state()
         let listing = CheckpointListing(state)
         let digests = digest ? try self.digests(listing, opened) : nil
@@ -90,7 +92,7 @@ struct ListCommand: ParsableCommand {
         var heading = "\(printable(file))  \(opened.formatDescription), \(Quantities.bytes(opened.byteCount))"
         if stored != nil {
             let logical = listing.storageByteCount
-            heading += " for \(Quantities.bytes(logical))"
+            heading += " of \(Quantities.bytes(logical))"
             // Of a few bytes the index is the most; a ratio would say nothing.
             if logical >= 1 << 16 { heading += " (\(Quantities.percent(opened.byteCount, of: logical)))" }
         }
@@ -115,7 +117,7 @@ struct ListCommand: ParsableCommand {
             if let stored {
                 let size = stored[tensor.storage] ?? 0
                 let percent = Quantities.percent(size, of: tensor.tensor.storage.byteCount)
-                row += isFollower ? ["–", ""] : [Quantities.bytes(size), percent]
+                row += isFollower || size == 0 ? ["–", ""] : [Quantities.bytes(size), percent]
             }
             if let digests { row.append(digests[index]) }
             if let place = places[index] {
@@ -129,6 +131,11 @@ struct ListCommand: ParsableCommand {
             table.add(row)
         }
         table.lines.forEach(Terminal.print)
+        let metadata = try opened.visibleMetadata().keys.map { printable($0.description) }
+        if !metadata.isEmpty {
+            let more = metadata.count > 5 ? ", ... (--tree shows all)" : ""
+            Terminal.print("metadata: \(metadata.prefix(5).joined(separator: ", "))\(more)")
+        }
         let names = listing.aliasGroups.reduce(0) { $0 + $1.count }
         Terminal.print(
             "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"

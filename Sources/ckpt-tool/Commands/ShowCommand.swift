@@ -18,6 +18,8 @@ struct ShowCommand: ParsableCommand {
     @Argument(help: "The entry's flat name, as list prints it; empty for the root.")
     var name: String
 
+    @OptionGroup var reading: SourceOptions
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
@@ -25,7 +27,7 @@ struct ShowCommand: ParsableCommand {
     var maxBytes: Int?
 
     func run() throws {
-        let opened = try CheckpointFiles.open(file)
+        let opened = try reading.open(file)
         let state = try opened.state()
         let (path, node) = try find(in: state)
         guard let tensor = node.tensor else {
@@ -34,7 +36,7 @@ struct ShowCommand: ParsableCommand {
                     "file": .string(file), "name": .string(path.flatName), "value": try JSONValue(node),
                 ])
             } else {
-                Terminal.print("\(printable(name))  \(TreeText.describe(node))")
+                TreeText.lines(of: node, label: name.isEmpty ? "(root)" : name).forEach(Terminal.print)
                 if case .string(let text) = node, text.count > 80 { Terminal.print(printable(text)) }
             }
             return
@@ -65,10 +67,7 @@ struct ShowCommand: ParsableCommand {
         let tensors = found.filter { $0.node.tensor != nil }
         if !tensors.isEmpty { found = tensors }
         guard let first = found.first else {
-            let similar = names.filter {
-                $0.contains(name) || $0.hasSuffix("." + (name.split(separator: ".").last ?? ""))
-            }
-            throw StoreError.notFound(file: file, name: name, similar: Array(similar.prefix(3)))
+            throw StoreError.notFound(file: file, name: name, similar: NameSimilarity.closest(to: name, among: names))
         }
         guard found.count == 1 else {
             throw StoreError.ambiguousName(file: file, name: name, paths: found.map(\.path.description))
@@ -95,12 +94,18 @@ struct ShowCommand: ParsableCommand {
             "shape": .array(layout.shape.map { .integer($0) }), "strides": .array(layout.strides.map { .integer($0) }),
             "offset": .integer(layout.offset), "nbytes": .integer(layout.byteCount),
             "aliases": .array(aliases(tensor, path, state).map { .string($0.name) }),
-            "min": JSONOutput.number(statistics?.minimum), "max": JSONOutput.number(statistics?.maximum),
+            "min": exactOr(statistics?.exactMinimum, statistics?.minimum),
+            "max": exactOr(statistics?.exactMaximum, statistics?.maximum),
+            "of": .string(layout.dtype == .c64 || layout.dtype == .c128 ? "magnitude" : "value"),
             "mean": JSONOutput.number(statistics?.mean), "std": JSONOutput.number(statistics?.standardDeviation),
             "zeros": JSONOutput.integer(statistics?.zeroCount), "nan": JSONOutput.integer(statistics?.nanCount),
             "infinite": JSONOutput.integer(statistics?.infiniteCount),
             "histogram": .array((statistics?.histogram ?? []).map { .integer($0) }),
         ])
+    }
+
+    private func exactOr(_ exact: Int128?, _ value: Double?) -> JSONValue {
+        exact.map { .number(JSONNumber($0)) } ?? JSONOutput.number(value)
     }
 
     private func printText(
@@ -124,8 +129,9 @@ struct ShowCommand: ParsableCommand {
                 let deviation = statistics.standardDeviation
             {
                 Terminal.print(
-                    "min \(Quantities.value(minimum))  max \(Quantities.value(maximum))  mean \(Quantities.value(mean))  "
-                        + "std \(Quantities.value(deviation))  zeros \(statistics.zeroCount)  NaN \(statistics.nanCount)  "
+                    "min \(statistics.exactMinimum.map { "\($0)" } ?? Quantities.value(minimum))  "
+                        + "max \(statistics.exactMaximum.map { "\($0)" } ?? Quantities.value(maximum))  mean \(Quantities.value(mean))  "
+                        + "std \(Quantities.value(deviation))  zeros \(Quantities.grouped(statistics.zeroCount))  NaN \(statistics.nanCount)  "
                         + "infinite \(statistics.infiniteCount)"
                         + (layout.dtype == .c64 || layout.dtype == .c128 ? "  (of the magnitudes)" : ""))
                 if !statistics.histogram.isEmpty {
@@ -187,6 +193,10 @@ private struct FirstValues {
         let size = tensor.dtype.bytesPerBlock
         var bytes = [UInt8](repeating: 0, count: size)
         try bytes.withMutableRawSpan { try tensor.storage.read(offset * size..<(offset + 1) * size, into: &$0) }
+        if let integer = values.integer(bytes) { return tensor.dtype == .bool && integer < 2 ? (integer == 1 ? "true" : "false") : "\(integer)" }
+        if let parts = values.complex(bytes) {
+            return "\(Quantities.value(parts.real))\(parts.imaginary.sign == .minus ? "-" : "+")\(Quantities.value(parts.imaginary.magnitude))i"
+        }
         var text = ""
         values.forEach(in: bytes) { text = Quantities.value($0) }
         return text

@@ -23,20 +23,27 @@ struct VerifyCommand: ParsableCommand {
     @Option(help: "How much to check.")
     var level = VerificationLevel.full
 
+    @OptionGroup var reading: SourceOptions
+
     @Flag(help: "Print one JSON object.")
     var json = false
 
     func run() throws {
         let progress = ProgressLine("verify \(printable(file))", quiet: json)
-        let result = try FileVerification.run(file, level: level) { progress.update($0, $1) }
+        let result = try FileVerification.run(file, level: level, options: reading.options) { progress.update($0, $1) }
         progress.finish()
         if json {
             printJSON(result)
         } else if result.problems.isEmpty {
             Terminal.print("\(printable(file)): \(result.summary)")
         } else {
-            Terminal.print("\(printable(file)): damaged")
-            for problem in result.problems { Terminal.print("  \(printable(problem.message))") }
+            Terminal.print("\(printable(file)): \(result.isDamaged ? "damaged" : "not sound")")
+            for problem in result.problems {
+                // The heading has named the file.
+                let message = problem.message.hasPrefix(file + ": ")
+                    ? String(problem.message.dropFirst(file.count + 2)) : problem.message
+                Terminal.print("  \(printable(message))")
+            }
             if !result.summary.isEmpty { Terminal.print("  \(result.summary)") }
         }
         if !result.problems.isEmpty { throw ExitCode(Failure.badFile) }

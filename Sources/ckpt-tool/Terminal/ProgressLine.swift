@@ -34,6 +34,8 @@ final class ProgressLine: Sendable {
             if let total, done > 0 {
                 line += "  \(Quantities.seconds(elapsed * Double(max(0, total - done)) / Double(done))) left"
             }
+            // A line that wraps could not be drawn over.
+            line = String(line.prefix(Terminal.errorWidth - 1))
             Terminal.errorText("\r\(line)\(String(repeating: " ", count: max(0, state.width - line.count)))")
             state.width = line.count
         }

@@ -23,9 +23,10 @@ enum Quantities {
         whole == 0 ? "100 %" : "\(fixed(100 * Double(part) / Double(whole), 0)) %"
     }
 
-    /// A rate in decimal gigabytes a second.
+    /// A rate in decimal gigabytes a second, or megabytes if it is less than a tenth of that.
     static func rate(_ bytes: Int, seconds: Double) -> String {
-        "\(fixed(Double(bytes) / max(seconds, 1e-9) / 1e9, 2)) GB/s"
+        let rate = Double(bytes) / max(seconds, 1e-9)
+        return rate < 1e8 ? "\(fixed(rate / 1e6, 1)) MB/s" : "\(fixed(rate / 1e9, 2)) GB/s"
     }
 
     /// Seconds: `0.11 s`, `75 s`.

@@ -18,6 +18,15 @@ enum Terminal {
     /// Whether standard error is a terminal that a person looks at.
     static var errorIsTerminal: Bool { isatty(STDERR_FILENO) == 1 }
 
+    /// Whether standard output is a terminal that a person looks at.
+    static var outputIsTerminal: Bool { isatty(STDOUT_FILENO) == 1 }
+
+    /// How many characters a line of the terminal at standard error has.
+    static var errorWidth: Int {
+        var size = winsize()
+        return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
+    }
+
     /// Lets a closed pipe end the program as it ends other tools.
     static func endQuietlyOnClosedPipe() { signal(SIGPIPE, SIG_DFL) }
 

@@ -7,11 +7,10 @@ extension StateTensor {
     /// Unlike the container's own digests it is the same for every format, and it guards against malice too.
     ///
     /// - Throws: what reading the bytes throws.
-    public func sha256() throws -> String {
+    func sha256() throws -> String {
         var hash = SHA256()
         try forEachPiece { piece in
-            // Sound: the hash reads the bytes while the span is borrowed and keeps nothing.
-            unsafe piece.withUnsafeBytes { unsafe hash.update(bufferPointer: $0) }
+            piece.withUnsafeBytes { hash.update(bufferPointer: $0) }
         }
         let digits = Array("0123456789abcdef")
         return String(hash.finalize().flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
