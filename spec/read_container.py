@@ -35,8 +35,9 @@ I64_MAX = (1 << 63) - 1
 MAJOR = 1
 KNOWN_REQUIRED, KNOWN_OPTIONAL = 0, 1  # masks of feature bits
 HEADER_MAGIC, TAIL_MAGIC, END_MARK = b"\x89NNStore\r\n\x1a\n", b"\x89NNStail\r\n\x1a\n", b"Start-Of-SQLite3-"
-MAX_DEPTH, MAX_DIMENSIONS = 1000, 64
-MAX_NAME, MAX_ROW = 65_535, 999_000_000  # bytes of a key or tag, and of the values of a row
+MAX_DEPTH, MAX_DIMENSIONS = 200, 64
+MAX_SIZE = 1 << 60  # bytes of a storage, and what a tensor has and reaches, in elements and bytes
+MAX_NAME, MAX_VALUE = 1 << 20, 999_000_000  # bytes of a key or tag, and of a value
 MAX_INLINE = 512  # bytes of a value in `node`; longer ones stand in `large`
 
 KINDS = ("dictionary list tuple record tensor null boolean integer unsigned larger double string bytes scalar array "
@@ -95,7 +96,7 @@ def integer(value, what: str, section: str, low: int = 0, high: int = I64_MAX) -
     return value
 
 
-def text(value, what: str, section: str, longest: int = MAX_ROW) -> str:
+def text(value, what: str, section: str, longest: int = MAX_VALUE) -> str:
     require(type(value) is str and byte_count(value) <= longest, section, f"{what} is no text of up to {longest} bytes")
     return value
 
@@ -294,8 +295,8 @@ class Container(contextlib.ExitStack):
         """The rows of a SELECT; whatever SQLite or a text that is not UTF-8 raises becomes a FormatError."""
         try:
             for row in self.database.execute(f"SELECT {query}"):
-                size = sum(map(byte_count, row))
-                require(size <= MAX_ROW, "3", f"the values of a row have {size} bytes")
+                size = max(map(byte_count, row))
+                require(size <= MAX_VALUE, "3", f"a value has {size} bytes")
                 yield row
         except (sqlite3.Error, UnicodeDecodeError) as error:
             require(False, "3", f"the index is no sound SQLite image with UTF-8 texts: {str(error)!a:.200}")
@@ -390,7 +391,7 @@ class Container(contextlib.ExitStack):
     def _read_storages(self) -> Iterator[tuple[int, Storage]]:
         for number, nbytes, digest in self._rows("id, nbytes, digest FROM storage"):
             yield integer(number, "a storage's id", "7", 1), Storage(
-                number, integer(nbytes, "a storage's nbytes", "7"), blob(digest, "a storage's digest", "7", 16))
+                number, integer(nbytes, "a storage's nbytes", "7", high=MAX_SIZE), blob(digest, "a storage's digest", "7", 16))
 
     def _read_chunks(self) -> None:
         """Every row of `chunk`, and the digests of the storages, which follow from them."""
@@ -425,8 +426,10 @@ class Container(contextlib.ExitStack):
         text(extra.get("compression"), "compression in extra", "8")
         if "safetensors.header" in extra:
             number = integer(extra["safetensors.header"], "safetensors.header", "8")
-            blob(self._take_large(number), "the row of safetensors.header in large", "8")
-        require(not self.large, "3", f"{len(self.large)} rows of large are used by nothing")
+            blob(self.large.get(number), "the row of safetensors.header in large", "8")
+        # What no node has taken belongs to facts, known or not.
+        unused = self.large.keys() - {value for value in extra.values() if type(value) is int}
+        require(not unused, "3", f"{len(unused)} rows of large are used by nothing")
         return extra
 
     def _read_history(self) -> list[tuple]:
@@ -584,7 +587,7 @@ def check_metadata(root: Node) -> None:
 def contiguous_strides(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Section 5."""
     *strides, product = itertools.accumulate((max(1, extent) for extent in reversed(shape)), int.__mul__, initial=1)
-    require(product <= I64_MAX, "5", "the product of the extents does not fit into 63 bits")
+    require(product <= MAX_SIZE, "5", "the product of the extents is more than 2^60")
     return tuple(reversed(strides))
 
 
@@ -608,6 +611,7 @@ def check_layout(tensor: Tensor, available: int) -> None:
     blocks, rest = divmod(count, elements)
     require(not rest and tensor.offset % elements == 0, "5", f"{name} needs whole blocks of {elements} elements")
     require(blocks * size == tensor.nbytes, "5", f"nbytes is {tensor.nbytes} instead of {blocks * size}")
+    require(tensor.nbytes <= MAX_SIZE, "5", f"nbytes is {tensor.nbytes}, more than 2^60")
     if count == 0:
         require(tensor.contiguous and not tensor.offset, "5", "an empty tensor has an offset or strides")
         return
@@ -620,7 +624,8 @@ def check_layout(tensor: Tensor, available: int) -> None:
         sound = all(extent == 1 or stride % elements == 0 for extent, stride, _ in dimensions[:-1])
         require(sound, "5", f"a stride of a {name} tensor is not a whole number of blocks")
     last = tensor.offset + sum((extent - 1) * stride for extent, stride, _ in dimensions)
-    inside = last < I64_MAX and -(-(last + 1) // elements) * size <= available
+    end = -(-(last + 1) // elements) * size
+    inside = last < MAX_SIZE and end <= min(MAX_SIZE, available)
     require(inside, "5", f"the tensor reaches element {last}, outside its storage of {available} bytes")
 
 

@@ -101,8 +101,8 @@ extension StoreError: CustomStringConvertible {
             "\(path): other files were declared to refer to it, so replacing it would break them; choose another name, or "
                 + "save with existing: .replaceReferenced"
         case .replacedNotDurable(let path, let errno):
-            "\(path): was replaced by the new file, which is whole, but syncing its folder failed "
-                + "(\(SystemCall.text(errno))), so a power cut may still bring the old one back"
+            "\(path): the new file is in place and whole, but syncing its folder failed (\(SystemCall.text(errno))), so a "
+                + "power cut may still undo that"
         case .system(let operation, let path, let errno):
             "\(path): can't \(operation): \(SystemCall.text(errno))"
         case .library(let name, let operation, let message):
@@ -164,6 +164,15 @@ public struct FormatVersion: Sendable, Hashable, Comparable, CustomStringConvert
     public init(_ major: Int, _ minor: Int) {
         self.major = major
         self.minor = minor
+    }
+
+    /// The version that a text of the form `MAJOR.MINOR` names, in decimal without leading zeros.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false).map { Int($0) }
+        guard parts.count == 2, let major = parts[0], let minor = parts[1], major >= 0, minor >= 0,
+            "\(major).\(minor)" == text
+        else { return nil }
+        self.init(major, minor)
     }
 
     /// `MAJOR.MINOR`

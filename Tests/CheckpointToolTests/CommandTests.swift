@@ -259,6 +259,40 @@ struct CommandTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: disk) == [])
     }
 
+    @Test("output that can't be written is a failure")
+    func lostOutput() throws {
+        let path = try container()
+        let outcome = try Tool.start("/bin/sh", ["-c", "'\(Tool.path)' list '\(path)' > /dev/full"])
+        #expect(outcome.status == 2)
+        #expect(outcome.error.contains("standard output"))
+    }
+
+    @Test("import writes containers only, whatever the destination is called")
+    func wrongEnding() throws {
+        let outcome = try Tool.run("import", model, "-o", folder.path("x.safetensors"))
+        #expect(outcome.status == 2)
+        #expect(outcome.error.contains("x.nnck") && outcome.error.contains("export"))
+    }
+
+    @Test("subnormal, huge and exact values are shown as what they are")
+    func extremeValues() throws {
+        let path = folder.path("values.nnck")
+        try Checkpoint.save(
+            [
+                "tiny": .tensor(StateTensor([0, .leastNonzeroMagnitude] as [Double], shape: [2])),
+                "huge": .tensor(StateTensor([1.7e308, -1.7e308] as [Double], shape: [2])),
+                "integers": .tensor(StateTensor([Int64.max, Int64.min, 9_007_199_254_740_993], shape: [3])),
+                "complex": .tensor(StateTensor(bytes: [0, 0, 128, 63, 0, 0, 0, 192], dtype: .c64, shape: [1])),
+            ], to: path)
+        #expect(try Tool.run("show", path, "tiny").status == 0)
+        #expect(try Tool.run("show", path, "huge").output.contains("std –"))
+        let integers = try Tool.run("show", path, "integers").output
+        #expect(integers.contains("min -9223372036854775808  max 9223372036854775807"))
+        #expect(integers.contains("9007199254740993]"))
+        #expect(try Tool.run("show", path, "complex").output.contains("[1-2i]"))
+        #expect(try Tool.run("show", path, "integers", "--json").output.contains("9223372036854775807"))
+    }
+
     @Test("mistakes in the command return 2 and say how it goes")
     func usage() throws {
         for arguments in [

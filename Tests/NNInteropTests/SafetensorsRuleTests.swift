@@ -132,7 +132,8 @@ struct SafetensorsRuleTests {
         #expect(try code(one("F64", "[\(huge)]", 0, 0), data: 0) == "safetensors-shape-too-large")
         // Valid by the format, but no strides can be given to it.
         #expect(try code(one("U8", "[0,\(huge),4]", 0, 0), data: 0) == "safetensors-shape-too-large")
-        #expect(try code(one("U8", "[\(huge),0]", 0, 0), data: 0) == "none")
+        #expect(try code(one("U8", "[\(huge),0]", 0, 0), data: 0) == "safetensors-shape-too-large", "beyond 2^60")
+        #expect(try code(one("U8", "[1152921504606846976,0]", 0, 0), data: 0) == "none")
         func ones(_ count: Int) -> String { "[" + Array(repeating: "1", count: count).joined(separator: ",") + "]" }
         #expect(try code(one("U8", ones(64), 0, 1), data: 1) == "none")
         #expect(try code(one("U8", ones(65), 0, 1), data: 1) == "safetensors-too-many-dimensions")

@@ -46,6 +46,35 @@ struct FileReplacementTests {
         #expect(attributes[.posixPermissions] as? Int == 0o640)
     }
 
+    @Test("what is being written is no more open to others than what it replaces")
+    func permissionsMeanwhile() throws {
+        try Checkpoint.save(tree, to: path)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: path)
+        let writer = try ContainerWriter(path: path, options: SaveOptions(existing: .replace))
+        let temporary = try #require(folder.names.first { $0.hasPrefix(".nnstore-") })
+        let attributes = try FileManager.default.attributesOfItem(atPath: folder.path(temporary))
+        #expect(attributes[.posixPermissions] as? Int == 0o600)
+        try writer.finish([:])
+    }
+
+    @Test("a file that others refer to is known even where nothing else of it is")
+    func referencedByUnknown() throws {
+        var forger = Forger(try containerBytes(tree, options: SaveOptions(isReferencedByOthers: true)))
+        forger.tail[24] = 32
+        try Data(forger.container()).write(to: URL(fileURLWithPath: path))
+        #expect(throws: StoreError.destinationReferenced(path: path)) {
+            try Checkpoint.save(tree, to: path, options: SaveOptions(existing: .replace))
+        }
+    }
+
+    @Test("impossible names are refused before anything is written")
+    func impossibleNames() throws {
+        for name in ["", folder.url.path + "/a\0b", folder.url.path + "/new/"] {
+            #expect(throws: StoreError.self) { try Checkpoint.save(tree, to: name) }
+        }
+        #expect(folder.names == [])
+    }
+
     @Test("replacing through a symbolic link replaces the file and keeps the link")
     func symbolicLink() throws {
         let other = try TemporaryFolder()

@@ -144,6 +144,16 @@ struct ReadingTests {
         }
     }
 
+    @Test("an entry of another file, or of the one before it was replaced, is refused")
+    func foreignEntry() throws {
+        let a = try checkpoint(["a": .tensor(StateTensor([Float](repeating: 1, count: 100), shape: [100]))])
+        let b = try checkpoint(["a": .tensor(StateTensor([Float](repeating: 2, count: 25), shape: [25]))])
+        let entry = try a.tensor("a")
+        #expect(throws: StoreError.self) { try b.read(entry) }
+        var bytes = [UInt8](repeating: 0, count: 400)
+        #expect(throws: StoreError.self) { try bytes.withMutableRawSpan { try b.read(entry, into: &$0) } }
+    }
+
     @Test("many threads may use one checkpoint")
     func concurrency() throws {
         let tree = try WritingTests.mixedTree()

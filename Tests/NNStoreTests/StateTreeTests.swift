@@ -37,6 +37,8 @@ struct StateTreeTests {
                     == value)
         }
         #expect(StateInteger(twosComplement: []) == StateInteger(0))
+        #expect(StateInteger(UInt128.max).description == "340282366920938463463374607431768211455")
+        #expect(StateInteger(UInt128(1) << 127).description == "170141183460469231731687303715884105728")
     }
 
     @Test("doubles keep every bit: NaN payloads, the sign of zero, subnormals, infinities")
@@ -123,7 +125,7 @@ struct StateTreeTests {
         #expect(try checkpoint.read("").elementBytes == [1, 2])
     }
 
-    @Test("a tree of 1,000 levels is stored, one of 1,001 is refused")
+    @Test("a tree of 200 levels is stored, one of 201 is refused, and one of 20,000 too")
     func depth() throws {
         var tree: StateTree = 1
         for _ in 0..<StateTree.maximumDepth { tree = [tree] }
@@ -133,6 +135,10 @@ struct StateTreeTests {
         let tooDeep: StateTree = [tree]
         let error = #expect(throws: StoreError.self) { try containerBytes(tooDeep) }
         #expect(error?.code == "invalid-tree")
+        for _ in 0..<20_000 { tree = [tree] }
+        #expect(throws: StoreError.self) { try containerBytes(tree) }
+        // Taken apart from outside: freeing so deep a tree at once would exhaust the stack, which is its maker's affair.
+        while case .list(let elements, _) = tree, let inner = elements.first { tree = inner }
     }
 
     @Test("what a container can't hold is refused by its path")

@@ -96,6 +96,62 @@ struct WritingTests {
         #expect(folder.names == [])
     }
 
+    @Test("a writer that was finished, or that failed, writes nothing more")
+    func afterTheEnd() throws {
+        let folder = try TemporaryFolder()
+        let path = folder.path("x.nnck")
+        let writer = try ContainerWriter(path: path, options: SaveOptions(compression: .none))
+        try writer.finish(["a": 1])
+        #expect(throws: StoreError.self) { try writer.declareStorage(byteCount: 8 << 20) }
+        #expect(throws: StoreError.self) { try writer.finish([:]) }
+        #expect(try Checkpoint.open(path).verify().isSound)
+
+        /// A test double for a disk that is full for a moment.
+        final class Flaky: ByteSink {
+            let name = "flaky"
+            var calls = 0
+            var isFinished = false
+            var isAbandoned = false
+            let failing: Int
+            init(failing: Int) { self.failing = failing }
+            func append(_ bytes: RawSpan) throws(StoreError) {
+                calls += 1
+                if calls == failing { throw .system(operation: "write", path: name, errno: 28) }
+            }
+            func finish(_ existing: ExistingDestination) throws(StoreError) { isFinished = true }
+            func abandon() { isAbandoned = true }
+        }
+        for failing in 1...4 {
+            let sink = Flaky(failing: failing)
+            let writer = try ContainerWriter(sink: sink, options: SaveOptions(compression: .none))
+            let storage = try writer.declareStorage(byteCount: 4 << 20)
+            var failures = 0
+            for _ in 0..<4 {
+                do { try writer.append([UInt8](repeating: 1, count: 1 << 20)) } catch { failures += 1 }
+            }
+            let layout = try TensorLayout(.u8, shape: [4 << 20])
+            #expect(throws: StoreError.self) { try writer.finish(["t": .tensor(StateTensor(storage: storage, layout: layout))]) }
+            #expect(!sink.isFinished && sink.isAbandoned, "\(failing)")
+            #expect(failures > 0 || failing == 4, "\(failing)")
+        }
+    }
+
+    @Test("a tensor whose elements overlap in a tangle is saved in time that its bytes bound")
+    func tangled() throws {
+        var generator = SeededGenerator(seed: 4)
+        let storage = try Storage(generator.bytes(500_000))
+        let layout = try TensorLayout(.u8, shape: [90_000, 90_000], strides: [3, 2])
+        let tree: StateTree = ["t": .tensor(try StateTensor(storage: storage, layout: layout))]
+        let checkpoint = try Checkpoint.open(MemorySource(containerBytes(tree)))
+        let saved = try checkpoint.read("t").storage.allBytes
+        #expect(saved.count == 2 * 89_999 + 3 * 89_999 + 1)
+        // 1 and the last but one can't be made of twos and threes.
+        let original = try storage.allBytes
+        #expect(saved[1] == 0 && saved[saved.count - 2] == 0)
+        let isSame = saved.indices.allSatisfy { $0 == 1 || $0 == saved.count - 2 || saved[$0] == original[$0] }
+        #expect(isSame)
+    }
+
     @Test("without sharing every tensor is written contiguous and alone")
     func withoutSharing() throws {
         let tree = try WritingTests.mixedTree()

@@ -41,11 +41,13 @@ public struct CheckpointListing: Sendable {
         aliasGroups = members.values.filter { $0.count > 1 }.sorted { $0[0] < $1[0] }
     }
 
-    /// The size of all storages in bytes.
+    /// The size of all storages in bytes; the greatest integer if it is more.
     public var storageByteCount: Int {
         var seen: Set<Int> = []
         return tensors.reduce(0) { sum, tensor in
-            seen.insert(tensor.storage).inserted ? sum + tensor.tensor.storage.byteCount : sum
+            let size = seen.insert(tensor.storage).inserted ? tensor.tensor.storage.byteCount : 0
+            let (total, overflow) = sum.addingReportingOverflow(size)
+            return overflow ? .max : total
         }
     }
 

@@ -64,11 +64,12 @@ public struct TensorStatistics: Sendable {
         guard finite > 0 else { return }
         self.minimum = minimum
         self.maximum = maximum
-        self.mean = mean
-        standardDeviation = (squares / Double(finite)).squareRoot()
-        guard maximum > minimum, (maximum - minimum).isFinite else { return }
-        var parts = [Int](repeating: 0, count: histogramParts)
+        // Values near the greatest double overflow on the way to these.
+        self.mean = mean.isFinite ? mean : nil
+        standardDeviation = squares.isFinite ? (squares / Double(finite)).squareRoot() : nil
         let scale = Double(histogramParts) / (maximum - minimum)
+        guard maximum > minimum, histogramParts > 0, scale.isFinite, scale > 0 else { return }
+        var parts = [Int](repeating: 0, count: histogramParts)
         try tensor.forEachPiece { piece in
             values.forEach(in: piece) { value in
                 guard value.isFinite else { return }

@@ -4,7 +4,7 @@ import Synchronization
 /// A storage that is put together from the data of all tensors over it.
 ///
 /// Each tensor's elements are in the file once for each name, so where tensors overlap the file could contradict
-/// itself. Every read compares: none gives out bytes that another tensor has otherwise. Bytes that no tensor sees are
+/// itself. What is read was compared before: no read gives out bytes that another tensor has otherwise. Bytes that no tensor sees are
 /// zero.
 ///
 /// Tensors without holes (ties, slices of rows) are read range by range. A strided one has its elements all over the
@@ -25,6 +25,9 @@ final class AliasBacking: StorageBacking {
     private let isContiguous: Bool
     private let limit: Int
     private let assembled = Mutex<Memory?>(nil)
+    /// The pieces (of ``pieceSize``) in which all tensors were found to agree: each is compared once, so that many
+    /// names for the same bytes do not cost their square.
+    private let agreed = Mutex<Set<Int>>([])
 
     private static let pieceSize = 1 << 20
 
@@ -50,7 +53,10 @@ final class AliasBacking: StorageBacking {
     }
 
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
-        if isContiguous { return try assemble(range, into: &destination) }
+        if isContiguous {
+            try compare(range)
+            return try assemble(range, into: &destination, comparing: false)
+        }
         let memory = try assembled.withLock { assembled throws in
             if let assembled { return assembled }
             try willLoad()
@@ -66,21 +72,38 @@ final class AliasBacking: StorageBacking {
         if !isContiguous { return try assembleAll(into: &destination) }
         for start in stride(from: 0, to: byteCount, by: AliasBacking.pieceSize) {
             let piece = start..<min(byteCount, start + AliasBacking.pieceSize)
-            try destination.withBytes(in: piece) { destination throws in try assemble(piece, into: &destination) }
+            try destination.withBytes(in: piece) { destination throws in
+                try assemble(piece, into: &destination, comparing: true)
+            }
         }
     }
 
     // MARK: Tensors without holes
 
+    /// Compares what the tensors have for a range, where that was not done yet.
+    private func compare(_ range: Range<Int>) throws {
+        if range.isEmpty { return }
+        let size = AliasBacking.pieceSize
+        for number in range.lowerBound / size...(range.upperBound - 1) / size
+        where !agreed.withLock({ $0.contains(number) }) {
+            let piece = number * size..<min(byteCount, (number + 1) * size)
+            let memory = try Memory.allocate(piece.count)
+            try memory.withMutableBytes(in: 0..<piece.count) { bytes throws in
+                try assemble(piece, into: &bytes, comparing: true)
+            }
+            agreed.withLock { _ = $0.insert(number) }
+        }
+    }
+
     /// Puts a range together. Only the data under the range are read.
-    private func assemble(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+    private func assemble(_ range: Range<Int>, into destination: inout MutableRawSpan, comparing: Bool) throws {
         destination.zero()
         var scratch: Memory?
         // In the order of their beginnings, what is covered behind a beginning reaches without holes to `end`.
         var end = range.lowerBound
         for member in members {
             let own = member.layout.byteRange
-            if own.lowerBound >= range.upperBound { break }
+            if own.lowerBound >= range.upperBound || !comparing && end >= range.upperBound { break }
             let part = own.clamped(to: range)
             if part.isEmpty { continue }
             let fresh = max(part.lowerBound, end)..<max(part.upperBound, end)
@@ -89,6 +112,8 @@ final class AliasBacking: StorageBacking {
                     try read(fresh, of: member, into: &destination)
                 }
             }
+            end = max(end, part.upperBound)
+            if !comparing { continue }
             let seen = part.lowerBound..<min(part.upperBound, fresh.lowerBound)
             for start in stride(from: seen.lowerBound, to: seen.upperBound, by: AliasBacking.pieceSize) {
                 let piece = start..<min(seen.upperBound, start + AliasBacking.pieceSize)
@@ -102,7 +127,6 @@ final class AliasBacking: StorageBacking {
                     }
                 }
             }
-            end = max(end, part.upperBound)
         }
     }
 

@@ -138,7 +138,12 @@ public final class Checkpoint: Sendable {
     /// in the container share one in the tree.
     public func readAll(threads: Int? = nil, cancellation: Cancellation? = nil) throws -> StateTree {
         let rows = try index.storages()
-        try checkMemory(rows.reduce(0) { $0.addingReportingOverflow($1.byteCount).partialValue })
+        var total = 0
+        for row in rows {
+            let (sum, overflow) = total.addingReportingOverflow(row.byteCount)
+            total = overflow ? .max : sum
+        }
+        try checkMemory(total)
         let memories = try rows.map { row throws(StoreError) in try Memory.allocate(row.byteCount) }
         try ChunkReader(self).read(rows, into: memories, threads: threads, cancellation: cancellation)
         return try tree(over: memories.map { Storage(memory: $0) })
@@ -191,11 +196,12 @@ public final class Checkpoint: Sendable {
 
     /// Reads a tensor, or rows of its first dimension, into memory.
     public func read(_ entry: TensorEntry, rows: Range<Int>? = nil, threads: Int? = nil) throws -> StateTensor {
+        let storage = try storage(of: entry)
         let layout = if let rows { try entry.layout.rows(rows) } else { entry.layout }
         let range = StorageVisibility([layout]).range
         try checkMemory(range.count)
         let memory = try Memory.allocate(range.count)
-        try ChunkReader(self).read(range, of: index.storage(entry.storage), into: memory, threads: threads)
+        try ChunkReader(self).read(range, of: storage, into: memory, threads: threads)
         return try StateTensor(
             storage: Storage(memory: memory), layout: layout.rebased(by: range.lowerBound),
             requiresGrad: entry.requiresGrad, tag: entry.tag)
@@ -206,6 +212,7 @@ public final class Checkpoint: Sendable {
     public func read(
         _ entry: TensorEntry, rows: Range<Int>? = nil, into destination: inout MutableRawSpan, threads: Int? = nil
     ) throws {
+        let storage = try storage(of: entry)
         let layout = if let rows { try entry.layout.rows(rows) } else { entry.layout }
         guard destination.byteCount == layout.byteCount else {
             throw StoreError.invalidArgument(
@@ -214,10 +221,20 @@ public final class Checkpoint: Sendable {
         }
         if layout.isContiguous {
             try ChunkReader(self).read(
-                layout.byteRange, of: index.storage(entry.storage), into: &destination, threads: threads)
+                layout.byteRange, of: storage, into: &destination, threads: threads)
         } else {
             try read(entry, rows: rows, threads: threads).copyElements(to: &destination)
         }
+    }
+
+    /// The storage of an entry, which must be one of this file's.
+    private func storage(of entry: TensorEntry) throws(StoreError) -> StorageRow {
+        guard entry.fileID == fileID else {
+            throw .invalidArgument(
+                reason: "\(name): \"\(entry.name)\" was looked up in another file, or in this one before it was replaced; "
+                    + "look it up again")
+        }
+        return try index.storage(entry.storage)
     }
 
     /// Maps a tensor that was saved with ``Compression/none``: its bytes are used where they are in the file, without
@@ -255,10 +272,10 @@ public final class Checkpoint: Sendable {
 
     /// Refuses what is more than the caller's limit, before it is allocated.
     func checkMemory(_ byteCount: Int) throws(StoreError) {
-        guard byteCount >= 0, byteCount <= index.limits.maximumBytesInMemory else {
+        guard byteCount <= index.limits.maximumBytesInMemory else {
             throw .limitExceeded(
                 file: name, what: "memory for tensors, in bytes,", limit: index.limits.maximumBytesInMemory,
-                found: "\(byteCount < 0 ? "more than 2^63" : String(byteCount))")
+                found: byteCount == .max ? "more than 2^63" : String(byteCount))
         }
     }
 }
@@ -277,9 +294,12 @@ public struct TensorEntry: Sendable, Hashable {
     public let requiresGrad: Bool
     /// The foreign type that the tensor stood for.
     public let tag: String?
+    /// The file that the entry was found in.
+    let fileID: Digest
 
-    init(_ path: StatePath, _ row: TensorRow) {
+    init(_ path: StatePath, _ row: TensorRow, fileID: Digest) {
         self.path = path
+        self.fileID = fileID
         name = path.flatName
         layout = row.layout
         storage = row.storage

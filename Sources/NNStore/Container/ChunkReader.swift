@@ -23,7 +23,7 @@ struct ChunkReader: Sendable {
         }
         let all = tasks
         try Workers.forEach(
-            all.count, threads: threads ?? Workers.defaultCount, cancellation: cancellation, context: decoder
+            all.count, threads: Workers.count(threads), cancellation: cancellation, context: decoder
         ) { number, decoder in
             let task = all[number]
             let start = task.chunk.sequence * FileLayout.chunkSize
@@ -51,7 +51,7 @@ struct ChunkReader: Sendable {
         if range.isEmpty { return }
         let first = range.lowerBound / FileLayout.chunkSize
         let chunks = try checkpoint.index.chunks(of: storage, first..<(range.upperBound - 1) / FileLayout.chunkSize + 1)
-        try Workers.forEach(chunks.count, threads: threads ?? Workers.defaultCount, context: decoder) {
+        try Workers.forEach(chunks.count, threads: Workers.count(threads), context: decoder) {
             number, decoder in
             let chunk = chunks[number]
             let start = chunk.sequence * FileLayout.chunkSize
@@ -128,6 +128,6 @@ struct ContainerBacking: StorageBacking {
     }
 
     func readAll(into destination: inout MutableRawSpan) throws {
-        try ChunkReader(checkpoint).read(0..<row.byteCount, of: row, into: &destination, threads: nil)
+        try Memory.withBorrowed(&destination) { try ChunkReader(checkpoint).read([row], into: [$0], threads: nil) }
     }
 }

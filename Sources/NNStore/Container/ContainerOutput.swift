@@ -26,10 +26,30 @@ final class ContainerOutput {
     /// What messages call the container.
     var name: String { bytes.name }
 
+    /// - Throws: if the container was finished or given up.
+    func checkOpen() throws(StoreError) { try bytes.checkOpen() }
+
+    /// Runs a step; if it fails, the container is given up, and every later step fails too.
+    private func step<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
+        do throws(Failure) {
+            try body()
+        } catch {
+            bytes.abandon()
+            throw error
+        }
+    }
+
     // MARK: Chunks
 
     /// Appends a chunk and its row.
     func write(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) {
+        try bytes.checkOpen()
+        try step { () throws(StoreError) in
+            try append(chunk, sequence: sequence, storage: storage, storageSize: storageSize)
+        }
+    }
+
+    private func append(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) {
         if chunk.coding == .stored {
             try bytes.pad(to: FileLayout.storedOffset(from: bytes.position, storageSize: storageSize))
         }
@@ -48,27 +68,26 @@ final class ContainerOutput {
 
     /// Adds a storage, all of whose chunks were written. Ids come in order.
     func add(_ storage: StorageRow) throws(StoreError) {
+        try bytes.checkOpen()
         precondition(storage.id == storages.count + 1)
         storages.append(storage)
-        try index.addStorage(storage)
+        try step { () throws(StoreError) in try index.addStorage(storage) }
     }
 
     // MARK: The end
 
     /// Writes trees, index, tail and mark, and finishes the sink. After an error nothing is left of the container.
     func finish(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
-        do {
-            try writeEnd(state: state, metadata: metadata, ids: ids)
-        } catch {
-            bytes.abandon()
-            throw error
-        }
+        try bytes.checkOpen()
+        try step { () throws(StoreError) in try writeEnd(state: state, metadata: metadata, ids: ids) }
         try bytes.finish(options.existing) { sink in
             if options.verifies, let file = sink as? FileSink { try verify(file) }
         }
     }
 
     private func writeEnd(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws(StoreError) {
+        try state.checkDepth()
+        try metadata.checkDepth()
         try checkMetadata(metadata)
         try index.addTrees(state: state, metadata: metadata) { (tensor, path) throws(StoreError) in
             guard let id = ids[tensor.storage] else {
@@ -115,7 +134,12 @@ final class ContainerOutput {
     }
 
     private func verify(_ file: FileSink) throws {
-        let checkpoint = try Checkpoint.open(FileSource(path: file.temporaryPath))
+        let checkpoint: Checkpoint
+        do throws(StoreError) {
+            checkpoint = try Checkpoint.open(FileSource(path: file.temporaryPath))
+        } catch .damaged(_, let problem) {
+            throw StoreError.damaged(file: name, problem: problem)
+        }
         let report = try checkpoint.verify(.full, threads: options.threads, cancellation: options.cancellation)
         if let problem = report.problems.first { throw StoreError.damaged(file: name, problem: problem) }
     }

@@ -6,7 +6,8 @@ public struct SaveOptions: Sendable {
     public var existing: ExistingDestination
     /// Whether saving returns only when the file is on stable storage.
     public var isDurable: Bool
-    /// Whether the finished file is read back and checked in full before it takes its place.
+    /// Whether the finished file is read back and checked in full before it takes its place: for files only, what went
+    /// into a pipe can't be read back.
     public var verifies: Bool
     /// Whether tensors that share a storage go on sharing it. Otherwise each is written contiguous and alone, and the
     /// container says that sharing is ``Sharing/unknown``.
@@ -36,7 +37,7 @@ public struct SaveOptions: Sendable {
         self.verifies = verifies
         self.isReferencedByOthers = isReferencedByOthers
         self.sharing = sharing
-        self.threads = max(1, threads ?? Workers.defaultCount)
+        self.threads = Workers.count(threads)
         self.cancellation = cancellation
         self.progress = progress
     }
@@ -108,8 +109,9 @@ public final class ContainerWriter {
     ///
     /// - Returns: the storage's identity, for the tensors of the tree. Its bytes can't be read.
     public func declareStorage(byteCount: Int) throws(StoreError) -> Storage {
+        try output.checkOpen()
         try checkComplete()
-        guard byteCount >= 0 else { throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible") }
+        guard (0...TensorLayout.maximumSize).contains(byteCount) else { throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible") }
         let storage = Storage(
             identityOf: byteCount,
             reason: "the bytes of this storage were handed to a writer and are not kept in memory")

@@ -11,7 +11,7 @@ package enum Destination {
         switch try SystemCall.status(path)?.kind {
         case .pipe, .device: return try StreamSink(path: path)
         case .file where existing == .replace:
-            if let checkpoint = try? Checkpoint.open(path), checkpoint.isReferencedByOthers {
+            if let source = try? FileSource(path: path), Tail.isReferencedByOthers(source) {
                 throw .destinationReferenced(path: path)
             }
         default: break

@@ -232,6 +232,20 @@ struct Tail: Sendable, Hashable {
         contentID = Digest(in: span, at: 80)
     }
 
+    /// Whether a file is a container, of any version and in any state but for its tail, that others were declared to
+    /// refer to. The places that this looks at are fixed for ever (spec section 2.4).
+    static func isReferencedByOthers(_ source: any ByteSource) -> Bool {
+        guard let (end, version) = try? source.readEnd(FileLayout.endMarkSize), end.count == FileLayout.endMarkSize,
+            let offset = try? indexOffset(endMark: end[...], fileSize: version.byteCount, file: source.name),
+            let tail = try? source.bytes(offset - FileLayout.block..<offset, of: version)
+        else { return false }
+        return tail.withRawSpan { tail in
+            tail.extracting(0..<FileLayout.tailMagic.count).array == FileLayout.tailMagic
+                && Digest(of: tail.extracting(0..<digestOffset)) == Digest(in: tail, at: digestOffset)
+                && tail.littleEndian(at: 32, as: UInt64.self) & referencedByOthers != 0
+        }
+    }
+
     /// The mark that ends the file.
     static func endMark(indexOffset: Int) -> [UInt8] {
         var bytes = FileLayout.endMarkText

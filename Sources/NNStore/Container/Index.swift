@@ -13,7 +13,7 @@ public struct ReadLimits: Sendable {
     /// Limits, by default the library's own.
     public init(
         maximumBytesInMemory: Int? = nil, maximumNodes: Int = 1 << 24,
-        maximumValueSize: Int = 1 << 28
+        maximumValueSize: Int = 1_000_000_000
     ) {
         self.maximumBytesInMemory = maximumBytesInMemory ?? SystemCall.physicalMemory
         self.maximumNodes = maximumNodes
@@ -36,7 +36,8 @@ final class Index: Sendable {
     private struct Pool {
         var databases: [Database] = []
         var process = SystemCall.processID
-        var dtypes: [String: DType] = [:]
+        /// By the bytes of their names, as the file compares them.
+        var dtypes: [StateKey: DType] = [:]
     }
 
     /// Opens the index and compares its schema.
@@ -94,12 +95,12 @@ final class Index: Sendable {
 
     /// The dtype of a name, if the table has it.
     private func dtype(_ name: String, _ database: Database) throws(StoreError) -> DType? {
-        if let known = pool.withLock({ $0.dtypes[name] }) { return known }
+        if let known = pool.withLock({ $0.dtypes[.text(name)] }) { return known }
         var row = try database.prepare("SELECT name, elements, bytes FROM dtype WHERE name = ?")
         try row.bind(.text(name), at: 1)
         guard try row.step() else { return nil }
         let dtype = try validation.dtype(row)
-        pool.withLock { $0.dtypes[name] = dtype }
+        pool.withLock { $0.dtypes[.text(name)] = dtype }
         return dtype
     }
 
@@ -189,6 +190,7 @@ final class Index: Sendable {
                 "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) ORDER BY parent, key")
             var parent = 0
             var children: [NodeRow] = []
+            var largeValues: Set<Int> = []
             while try rows.step() {
                 count += 1
                 guard count <= limits.maximumNodes else {
@@ -196,6 +198,10 @@ final class Index: Sendable {
                         file: file, what: "the number of nodes", limit: limits.maximumNodes, found: "more")
                 }
                 let next = try node(rows, database)
+                // Checked while reading: a file of megabytes could name one large value from every node.
+                if let large = next.row.largeValue, !largeValues.insert(large).inserted {
+                    throw validation.damaged("large value \(large)", "two nodes have it")
+                }
                 if next.parent != parent {
                     nodes[parent] = try inOrder(children, of: parent)
                     (parent, children) = (next.parent, [])
@@ -204,6 +210,22 @@ final class Index: Sendable {
             }
             nodes[parent] = try inOrder(children, of: parent)
             return nodes
+        }
+    }
+
+    /// What is wrong with single rows of `node`: all of it, where ``nodes()`` stops at the first.
+    func nodeProblems() throws(StoreError) -> [Problem] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var problems: [Problem] = []
+            var rows = try database.prepare("SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables)")
+            while try rows.step(), problems.count < 1000 {
+                do throws(StoreError) {
+                    _ = try node(rows, database)
+                } catch .damaged(_, let problem) {
+                    problems.append(problem)
+                }
+            }
+            return problems
         }
     }
 
@@ -294,13 +316,16 @@ final class Index: Sendable {
             var steps: [HistoryStep] = []
             while try rows.step() {
                 guard case .integer(steps.count + 1) = rows.value(0), case .text(let action) = rows.value(1),
-                    case .text(let to) = rows.value(3), case .text(let by) = rows.value(4)
+                    case .text(let to) = rows.value(3), FormatVersion(to) != nil, case .text(let by) = rows.value(4)
                 else {
                     throw validation.damaged(
                         "step \(steps.count + 1) of history", "its columns are not as they should be")
                 }
                 var from: String?
                 if case .text(let text) = rows.value(2) { from = text }
+                guard from.map({ FormatVersion($0) != nil }) ?? (rows.value(2) == .null) else {
+                    throw validation.damaged("step \(steps.count + 1) of history", "\(from ?? "") is no version")
+                }
                 guard steps.count < 10_000 else {
                     throw .limitExceeded(
                         file: file, what: "the number of steps in history", limit: 10_000, found: "more")

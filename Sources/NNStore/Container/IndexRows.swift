@@ -25,6 +25,8 @@ struct NodeRow: Sendable {
     let key: StateKey
     let position: Int
     let content: Content
+    /// The id of the leaf's value in the table of large ones, if it stands there.
+    var largeValue: Int? = nil
 
     enum Content: Sendable {
         /// A dictionary, list, tuple or record with the id of its children's `parent`.

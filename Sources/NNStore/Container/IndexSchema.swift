@@ -12,7 +12,9 @@ enum IndexSchema {
     /// Texts and blobs of nodes with more bytes than this stand in the table `large`.
     static let largestInlineValue = 512
     /// The most bytes of a key or tag.
-    static let maximumKeySize = 65_535
+    static let maximumKeySize = 1 << 20
+    /// The most bytes of a value, so that SQLite can hold its row.
+    static let maximumValueSize = 999_000_000
 
     static let objects: [Object] = [
         Object(

@@ -14,8 +14,9 @@ struct NameLookup {
             // Where the separators are. Keys may contain them too, so every way to cut the name is tried; a node is
             // asked once for each end that leads to it, which bounds the work by separators × depth.
             let bytes = Array(name.utf8)
+            var visited: Set<[Int]> = []
             let cuts = bytes.indices.filter { bytes[$0] == UInt8(ascii: ".") } + [bytes.count]
-            try search(bytes, cuts[...], from: 0, in: id, StatePath(), &found, &isOther)
+            try search(bytes, cuts[...], from: 0, in: id, StatePath(), &found, &isOther, &visited)
         }
         switch found.count {
         case 0 where isOther:
@@ -28,9 +29,10 @@ struct NameLookup {
 
     private func search(
         _ name: [UInt8], _ cuts: ArraySlice<Int>, from start: Int, in parent: Int, _ path: StatePath,
-        _ found: inout [TensorEntry], _ isOther: inout Bool
+        _ found: inout [TensorEntry], _ isOther: inout Bool, _ visited: inout Set<[Int]>
     ) throws(StoreError) {
-        guard path.keys.count < StateTree.maximumDepth else { return }
+        // A node's id comes up once for each cut in a tree; in what only looks like one, this keeps the work bounded.
+        guard path.keys.count < StateTree.maximumDepth, visited.insert([parent, start]).inserted else { return }
         for (place, cut) in zip(cuts.indices, cuts) {
             let text = String(decoding: name[start..<cut], as: UTF8.self)
             var keys: [StateKey] = [.text(text)]
@@ -40,7 +42,7 @@ struct NameLookup {
                 if cut == name.count {
                     try append(row, childPath, &found, &isOther)
                 } else if case .inner(_, let id, _) = row.content {
-                    try search(name, cuts[(place + 1)...], from: cut + 1, in: id, childPath, &found, &isOther)
+                    try search(name, cuts[(place + 1)...], from: cut + 1, in: id, childPath, &found, &isOther, &visited)
                 }
             }
         }
@@ -80,7 +82,7 @@ struct NameLookup {
             isOther = true
             return
         }
-        let entry = TensorEntry(path, tensor)
+        let entry = TensorEntry(path, tensor, fileID: index.tail.fileID)
         try index.validation.checkBounds(tensor, entry.name, in: index.storage(tensor.storage))
         found.append(entry)
     }

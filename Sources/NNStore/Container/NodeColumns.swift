@@ -41,6 +41,16 @@ struct NodeColumns {
         values[4] = node.tag.map { .text($0) } ?? .null
         values[5] = node.kind.isInner ? .integer(id) : try NodeColumns.value(of: node, path)
         values[7] = (node.dtype?.name).map { .text($0) } ?? .null
+        let size =
+            switch value {
+            case .text(let text): text.utf8.count
+            case .blob(let bytes): bytes.count
+            default: 0
+            }
+        guard size <= IndexSchema.maximumValueSize else {
+            throw .invalidTree(
+                path: path.flatName, reason: "its value of \(size) bytes is larger than \(IndexSchema.maximumValueSize)")
+        }
         if case .tensor(let tensor) = node {
             values[6] = .integer(try storageID(tensor, path))
             values[8] = .text(IntegerList.encode(tensor.layout.shape))

@@ -35,7 +35,10 @@ struct RowValidation: Sendable {
         case .text(let text): key = .text(text)
         default: throw damaged("a child of node \(parent)", "its key is neither a valid text nor an integer")
         }
-        let name = "node \(key) of parent \(parent)"
+        let name = "node \(String(key.description.prefix(200))) of parent \(parent)"
+        guard key.text?.utf8.count ?? 0 <= IndexSchema.maximumKeySize else {
+            throw damaged(name, "its key has more than \(IndexSchema.maximumKeySize) bytes")
+        }
         guard case .integer(let position) = row.value(2), position >= 0 else {
             throw damaged(name, "its position is negative")
         }
@@ -45,7 +48,7 @@ struct RowValidation: Sendable {
         let tag: String?
         switch row.value(4) {
         case .null: tag = nil
-        case .text(let text) where !text.isEmpty: tag = text
+        case .text(let text) where !text.isEmpty && text.utf8.count <= IndexSchema.maximumKeySize: tag = text
         default: throw damaged(name, "its tag is no valid text")
         }
         guard tag == nil || kind.isInner || kind == .tensor else {
@@ -72,7 +75,9 @@ struct RowValidation: Sendable {
         guard let leaf = try leaf(kind, row, name, dtype) else {
             throw damaged(name, "its value is none that kind \(kindNumber) can have")
         }
-        return (parent, NodeRow(key: key, position: position, content: .leaf(leaf)))
+        var largeValue: Int?
+        if row.value(13) != .null, case .integer(let id) = row.value(5) { largeValue = id }
+        return (parent, NodeRow(key: key, position: position, content: .leaf(leaf), largeValue: largeValue))
     }
 
     private func tensor(
@@ -185,8 +190,8 @@ struct RowValidation: Sendable {
 
     /// A row of `storage`: id, nbytes, digest.
     func storage(_ row: borrowing Statement) throws(StoreError) -> StorageRow {
-        guard case .integer(let id) = row.value(0), id > 0, case .integer(let byteCount) = row.value(1), byteCount >= 0,
-            case .blob(let digest) = row.value(2), digest.count == 16
+        guard case .integer(let id) = row.value(0), id > 0, case .integer(let byteCount) = row.value(1),
+            (0...TensorLayout.maximumSize).contains(byteCount), case .blob(let digest) = row.value(2), digest.count == 16
         else { throw damaged("a row of storage", "its columns have other types or values than they should") }
         return StorageRow(id: id, byteCount: byteCount, digest: digest.withRawSpan { Digest(in: $0, at: 0) })
     }

@@ -35,6 +35,8 @@ extension Checkpoint {
         _ state: StateTree, metadata: StateTree, _ options: SaveOptions,
         output: () throws(StoreError) -> ContainerOutput
     ) throws {
+        try state.checkDepth()
+        try metadata.checkDepth()
         let state = options.keepsSharing ? state : try state.withoutSharing()
         let plan = try SavePlan(state)
         let output = try output()
@@ -78,7 +80,9 @@ private struct SavePlan {
             let visibility = StorageVisibility(layouts)
             parts.append(Part(storage: storage, visibility: visibility, firstChunk: chunks))
             chunks += FileLayout.chunkCount(storageSize: visibility.range.count)
-            bytes += visibility.range.count
+            let (sum, overflow) = bytes.addingReportingOverflow(visibility.range.count)
+            guard !overflow else { throw .invalidTree(path: "", reason: "its storages have more than 2^63 bytes") }
+            bytes = sum
         }
         chunkCount = chunks
         logicalBytes = bytes

@@ -10,7 +10,7 @@ struct TreeReader {
         for storage in try index.storages() { storages[storage.id] = storage }
         var entries: [TensorEntry] = []
         try walk(root: 0) { (path, row) throws(StoreError) in
-            let entry = TensorEntry(path, row)
+            let entry = TensorEntry(path, row, fileID: index.tail.fileID)
             guard let storage = storages[row.storage] else {
                 throw index.validation.damaged("tensor \(entry.name)", "its storage \(row.storage) is missing")
             }
@@ -29,6 +29,9 @@ struct TreeReader {
         }
     }
 
+    /// How many leaves of both trees have their values in the table of large ones.
+    func largeValueCount() throws(StoreError) -> Int { try Nodes(index).largeValueCount }
+
     /// The state tree (root 0) or the metadata tree (root 1).
     func tree(
         root: Int, tensor: (TensorRow) throws(StoreError) -> StateTensor
@@ -43,6 +46,8 @@ private struct Nodes {
     private let rows: [Int: [NodeRow]]
     /// The first id of the metadata tree, once the state tree was walked.
     private let metadataID: Int
+    /// How many leaves have their values in the table of large ones.
+    private(set) var largeValueCount = 0
 
     init(_ index: Index) throws(StoreError) {
         self.index = index
@@ -54,23 +59,33 @@ private struct Nodes {
         self.metadataID = metadataID
         // Preorder numbering makes a tree of each half: ids count up on the way, so no row is met twice or never.
         var next = 1
-        try number(roots[0], depth: 0, &next)
+        var nextLarge = 0
+        try number(roots[0], depth: 0, &next, &nextLarge)
         guard next == metadataID else {
             throw index.validation.damaged("the metadata tree", "its id is \(metadataID), expected \(next)")
         }
-        try number(roots[1], depth: 0, &next)
+        try number(roots[1], depth: 0, &next, &nextLarge)
+        largeValueCount = nextLarge
         let parents = rows.keys.max() ?? 0
         guard parents < next else {
             throw index.validation.damaged("node \(parents)", "it has children and is in neither tree")
         }
     }
 
-    private func number(_ row: NodeRow, depth: Int, _ next: inout Int) throws(StoreError) {
+    private func number(_ row: NodeRow, depth: Int, _ next: inout Int, _ nextLarge: inout Int) throws(StoreError) {
         guard depth <= StateTree.maximumDepth else {
             throw index.validation.damaged(
                 "node \(row.key)", "it is more than \(StateTree.maximumDepth) levels below the root")
         }
-        guard case .inner(let kind, let id, _) = row.content else { return }
+        guard case .inner(let kind, let id, _) = row.content else {
+            if let large = row.largeValue {
+                nextLarge += 1
+                guard large == nextLarge else {
+                    throw index.validation.damaged("node \(row.key)", "its large value is \(large), expected \(nextLarge)")
+                }
+            }
+            return
+        }
         guard id == next else { throw index.validation.damaged("node \(row.key)", "its id is \(id), expected \(next)") }
         next += 1
         let children = rows[id] ?? []
@@ -81,7 +96,7 @@ private struct Nodes {
         } else if Set(children.map(\.key)).count != children.count {
             throw index.validation.damaged("node \(id)", "two of its children have the same key")
         }
-        for child in children { try number(child, depth: depth + 1, &next) }
+        for child in children { try number(child, depth: depth + 1, &next, &nextLarge) }
     }
 
     mutating func forEach(

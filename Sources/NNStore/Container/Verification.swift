@@ -35,7 +35,7 @@ extension Checkpoint {
         progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) throws -> VerificationReport {
         var verification = Verification(
-            self, level, threads: threads ?? Workers.defaultCount, cancellation: cancellation, progress: progress)
+            self, level, threads: Workers.count(threads), cancellation: cancellation, progress: progress)
         try verification.run()
         return verification.report
     }
@@ -80,7 +80,13 @@ private struct Verification {
                 this.names[entry.storage] = entry.name
             }
         }
+        try collecting { this throws(StoreError) in
+            for problem in try this.index.nodeProblems() where !this.report.problems.contains(problem) {
+                this.report.problems.append(problem)
+            }
+        }
         try collecting { this throws(StoreError) in storages = try this.index.storages() }
+        let problemsBefore = report.problems.count
         var chunks: [Chunk] = []
         for storage in storages {
             try collecting(storage.id) { this throws(StoreError) in
@@ -89,11 +95,16 @@ private struct Verification {
                 }
             }
         }
+        let isComplete = report.problems.count == problemsBefore && !storages.isEmpty || report.problems.isEmpty
         try collecting { this throws(StoreError) in try this.checkTables(storages, chunks.count) }
-        checkExtents(chunks)
+        try collecting { this throws(StoreError) in
+            if try this.checkpoint.compression == Compression.none { this.checkAdjacent(chunks) }
+        }
+        checkExtents(chunks, isComplete: isComplete)
         if level != .structure { try checkChunks(chunks) }
         if level == .full {
-            try checkPadding(chunks)
+            // With rows that could not be read, what belongs to nothing can't be told.
+            if isComplete { try checkPadding(chunks) }
             try collecting { this throws(StoreError) in
                 for problem in try this.index.integrityProblems() {
                     this.report.problems.append(Problem(.index, "SQLite's integrity check: \(problem)"))
@@ -144,12 +155,13 @@ private struct Verification {
         require(
             try index.integer("SELECT count(*) FROM chunk") == chunkCount || !unsound.isEmpty, .row,
             "there are chunks of storages that do not exist")
-        let usesLarge = "kind IN (10, 12, 13, 14, 15, 16) AND typeof(value) = 'integer'"
-        let large = try index.integer("SELECT count(*) FROM large")
-        let used = try index.integer("SELECT count(DISTINCT value) FROM node WHERE \(usesLarge)")
-        let uses = try index.integer("SELECT count(*) FROM node WHERE \(usesLarge)")
-        let inExtra = try index.integer("SELECT count(*) FROM extra WHERE key = 'safetensors.header'")
-        require(used == uses && used + inExtra == large, .row, "the large values are not each used once")
+        let nodesLarge = try TreeReader(index).largeValueCount()
+        require(
+            try index.integer(
+                "SELECT count(*) FROM large WHERE id > \(nodesLarge) AND id NOT IN "
+                    + "(SELECT value FROM extra WHERE typeof(value) = 'integer')") == 0, .row,
+            "there are large values that nothing uses")
+        _ = try checkpoint.sourceFact("safetensors.header")
         require(
             try index.integer("SELECT count(*) FROM dtype")
                 == index.integer("SELECT count(DISTINCT dtype) FROM node WHERE dtype IS NOT NULL"), .row,
@@ -170,7 +182,18 @@ private struct Verification {
             "the content id is \(contentID), the tail says \(checkpoint.contentID)")
     }
 
-    private mutating func checkExtents(_ chunks: [Chunk]) {
+    /// That a container saved with `none` can be mapped (spec section 7).
+    private mutating func checkAdjacent(_ chunks: [Chunk]) {
+        for chunk in chunks where chunk.row.coding != .stored {
+            report(chunk, .row, "it is compressed in a container that was saved with none")
+        }
+        for (chunk, next) in zip(chunks, chunks.dropFirst())
+        where chunk.storage.id == next.storage.id && chunk.row.extent.upperBound != next.row.extent.lowerBound {
+            report(next, .row, "it does not follow its predecessor in a container that was saved with none")
+        }
+    }
+
+    private mutating func checkExtents(_ chunks: [Chunk], isComplete: Bool) {
         let sorted = chunks.sorted { $0.row.extent.lowerBound < $1.row.extent.lowerBound }
         for (chunk, next) in zip(sorted, sorted.dropFirst())
         where next.row.extent.lowerBound < chunk.row.extent.upperBound {
@@ -185,7 +208,7 @@ private struct Verification {
             }
         }
         let end = chunks.map(\.row.extent.upperBound).max() ?? FileLayout.block
-        if end != checkpoint.tail.chunkAreaEnd, unsound.isEmpty {
+        if end != checkpoint.tail.chunkAreaEnd, isComplete {
             report.problems.append(
                 Problem(.tail, "the chunk area ends at \(checkpoint.tail.chunkAreaEnd), the last chunk at \(end)"))
         }
@@ -228,8 +251,6 @@ private struct Verification {
             if chunk.row.extent.lowerBound > position { gaps.append(position..<chunk.row.extent.lowerBound) }
             position = max(position, chunk.row.extent.upperBound)
         }
-        // With chunks missing, what looks like a gap may be theirs.
-        if !unsound.isEmpty && chunks.isEmpty { return }
         if position < tail.chunkAreaEnd { gaps.append(position..<tail.chunkAreaEnd) }
         let tailOffset = tail.indexOffset - FileLayout.block
         if tail.optionalFeatures & ~Tail.knownOptionalFeatures == 0 {

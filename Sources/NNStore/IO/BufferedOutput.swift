@@ -2,7 +2,14 @@
 package final class BufferedOutput {
     private let sink: any ByteSink
     private var buffer: [UInt8] = []
-    private var isFinished = false
+    private var state = State.open
+
+    private enum State {
+        case open
+        case finished
+        /// After an error nothing more is written: what is there has a hole.
+        case failed(StoreError)
+    }
     /// How many bytes were appended.
     package private(set) var position = 0
 
@@ -18,8 +25,32 @@ package final class BufferedOutput {
     /// What messages call the destination.
     package var name: String { sink.name }
 
-    /// Appends bytes.
+    /// - Throws: the error that an earlier call failed with; an error if the output was finished.
+    package func checkOpen() throws(StoreError) {
+        switch state {
+        case .open: break
+        case .finished: throw .invalidArgument(reason: "\(name): is finished or given up; nothing more can be written to it")
+        case .failed(let error): throw error
+        }
+    }
+
+    /// Appends bytes. After an error every later call throws that error, and the sink was given up.
     package func append(_ bytes: RawSpan) throws(StoreError) {
+        try checkOpen()
+        do throws(StoreError) {
+            try write(bytes)
+        } catch {
+            fail(error)
+            throw error
+        }
+    }
+
+    private func fail(_ error: StoreError) {
+        sink.abandon()
+        state = .failed(error)
+    }
+
+    private func write(_ bytes: RawSpan) throws(StoreError) {
         position += bytes.byteCount
         if buffer.count + bytes.byteCount > BufferedOutput.bufferSize { try flush() }
         if bytes.byteCount >= BufferedOutput.bufferSize {
@@ -50,17 +81,19 @@ package final class BufferedOutput {
     ///
     /// - Parameter check: called when all bytes were written and before they are put in place.
     package func finish(_ existing: ExistingDestination, check: (any ByteSink) throws -> Void = { _ in }) throws {
+        try checkOpen()
         // Does nothing to a sink that was finished.
         defer { abandon() }
         try flush()
         try check(sink)
         try sink.finish(existing)
-        isFinished = true
+        state = .finished
     }
 
     /// Gives up on the sink, unless it was finished.
     package func abandon() {
-        if !isFinished { sink.abandon() }
-        isFinished = true
+        guard case .open = state else { return }
+        sink.abandon()
+        state = .finished
     }
 }

@@ -45,9 +45,11 @@ package final class FileSink: ByteSink {
     /// - Parameter isDurable: whether `finish` waits until the file is on stable storage.
     /// - Throws: ``StoreError/destinationExists(path:)`` at once if the destination exists and `existing` refuses.
     package init(path: String, existing: ExistingDestination, isDurable: Bool = true) throws(StoreError) {
+        guard !path.utf8.contains(0) else { throw .invalidArgument(reason: "\(path): a path can't contain a zero byte") }
+        guard !path.isEmpty else { throw .invalidArgument(reason: "the destination has no name") }
         let status = try SystemCall.status(path)
         let isLink = SystemCall.isSymbolicLink(path)
-        if status?.kind == .folder {
+        if status?.kind == .folder || path.hasSuffix("/") {
             throw .system(operation: "write", path: path, errno: Errno.isDirectory.rawValue)
         }
         if existing == .refuse, status != nil || isLink { throw .destinationExists(path: path) }
@@ -56,7 +58,7 @@ package final class FileSink: ByteSink {
         destination = isLink && status != nil ? try SystemCall.resolve(path) : path
         permissions = status?.permissions
         self.isDurable = isDurable
-        temporary = try TemporaryFile(for: destination)
+        temporary = try TemporaryFile(for: destination, permissions: permissions)
     }
 
     deinit { abandon() }

@@ -67,6 +67,7 @@ public final class FileSource: MappableSource {
     /// - Throws: ``StoreError/system(operation:path:errno:)`` if it can't be opened;
     ///   ``StoreError/notAContainer(file:found:)`` if it is a folder, a pipe or a device.
     public init(path: String) throws(StoreError) {
+        guard !path.utf8.contains(0) else { throw .invalidArgument(reason: "\(path): a path can't contain a zero byte") }
         let descriptor = try SystemCall.openToRead(path)
         do throws(StoreError) {
             let status = try SystemCall.status(descriptor, path: path)
@@ -92,7 +93,7 @@ public final class FileSource: MappableSource {
 
     /// The last `count` bytes and the version.
     public func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
-        (try bytes(max(0, byteCount - count)..<byteCount, of: version), version)
+        (try bytes(max(0, byteCount - max(0, count))..<byteCount, of: version), version)
     }
 
     /// Copies `ranges` one after another to `destination`.

@@ -64,12 +64,12 @@ package enum SystemCall {
     /// Seconds since 1970.
     package static var now: Int { time(nil) }
 
-    /// Creates a file to write, which must not exist.
-    package static func create(_ path: String) throws(StoreError) -> FileDescriptor {
+    /// Creates a file to write, which must not exist, with these permission bits less the process's mask.
+    package static func create(_ path: String, permissions: UInt32) throws(StoreError) -> FileDescriptor {
         try perform("create a file", path) {
             try FileDescriptor.open(
                 FilePath(path), .readWrite, options: [.create, .exclusiveCreate, .closeOnExec],
-                permissions: FilePermissions(rawValue: 0o666))
+                permissions: FilePermissions(rawValue: mode_t(permissions)))
         }
     }
 
@@ -93,11 +93,20 @@ package enum SystemCall {
         }
     }
 
-    /// Writes all of `bytes` at the descriptor's position.
+    /// Writes all of `bytes` at the descriptor's position, waiting where it does not block (a pipe that another program
+    /// set so).
     package static func writeAll(_ descriptor: FileDescriptor, _ bytes: RawSpan, path: String) throws(StoreError) {
-        try perform("write \(bytes.byteCount) bytes", path) {
-            _ = try unsafe bytes.withUnsafeBytes { buffer in
-                try unsafe descriptor.writeAll(buffer)
+        var written = 0
+        while written < bytes.byteCount {
+            do throws(StoreError) {
+                written += try perform("write \(bytes.byteCount) bytes", path) {
+                    try unsafe bytes.extracting(written..<bytes.byteCount).withUnsafeBytes { buffer in
+                        try unsafe descriptor.write(buffer)
+                    }
+                }
+            } catch .system(_, _, EAGAIN) {
+                var waiting = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
+                _ = unsafe poll(&waiting, 1, -1)
             }
         }
     }
@@ -213,18 +222,20 @@ package enum SystemCall {
         try retrying("remove", path) { unsafe Glibc.unlink(path) }
     }
 
-    /// Takes an exclusive lock on an open file without waiting; false if another open file holds one.
-    package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Bool {
+    /// What became of asking for a lock.
+    package enum Lock: Sendable { case taken, heldByAnother, notSupported }
+
+    /// Takes an exclusive lock on an open file without waiting.
+    package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Lock {
         do {
             try retrying("lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
-            return true
+            return .taken
         } catch .system(_, _, EAGAIN) {
-            return false
+            return .heldByAnother
         } catch .system(_, _, EACCES) {
-            return false
+            return .heldByAnother
         } catch .system(_, _, EINVAL), .system(_, _, ENOLCK), .system(_, _, EOPNOTSUPP), .system(_, _, ENOSYS) {
-            // No locks on this file system: the name's boot id and age have to do.
-            return true
+            return .notSupported
         }
     }
 

@@ -16,7 +16,9 @@ package final class TemporaryFile {
     private static let secondsUntilStale = 24 * 60 * 60
 
     /// Creates and locks a temporary file beside `destination`.
-    package init(for destination: String) throws(StoreError) {
+    ///
+    /// - Parameter permissions: the bits that the finished file is to have; what is being written is no more open.
+    package init(for destination: String, permissions: UInt32?) throws(StoreError) {
         var path = FilePath(destination)
         path.removeLastComponent()
         folder = path.isEmpty ? "." : path.string
@@ -29,14 +31,14 @@ package final class TemporaryFile {
             let candidate = FilePath(folder).appending(name).string
             let descriptor: FileDescriptor
             do {
-                descriptor = try SystemCall.create(candidate)
+                descriptor = try SystemCall.create(candidate, permissions: permissions ?? 0o666)
             } catch .system(_, _, Errno.fileExists.rawValue) {
                 continue
             } catch .system(_, _, let errno) {
                 throw .system(operation: "create a file in its folder \(folder)", path: destination, errno: errno)
             }
             // Between the two calls another save may have taken the file for a leftover and removed it.
-            if (try? SystemCall.lock(descriptor, path: candidate)) == true,
+            if let lock = try? SystemCall.lock(descriptor, path: candidate), lock != .heldByAnother,
                 (try? SystemCall.status(descriptor, path: candidate))?.linkCount == 1
             {
                 self.path = candidate
@@ -62,8 +64,10 @@ package final class TemporaryFile {
             guard let descriptor = try? SystemCall.openToLock(path) else { continue }
             defer { try? SystemCall.close(descriptor, path: path) }
             guard let status = try? SystemCall.status(descriptor, path: path), status.kind == .file,
-                name.hasPrefix("\(prefix)\(bootID)-") || SystemCall.now - status.modified > secondsUntilStale,
-                (try? SystemCall.lock(descriptor, path: path)) == true,
+                let lock = try? SystemCall.lock(descriptor, path: path), lock != .heldByAnother,
+                // Without locks nothing says that a young file's writer is gone.
+                name.hasPrefix("\(prefix)\(bootID)-") && lock == .taken
+                    || SystemCall.now - status.modified > secondsUntilStale,
                 let named = try? SystemCall.status(path), named.inode == status.inode, named.device == status.device
             else { continue }
             try? SystemCall.unlink(path)

@@ -36,6 +36,9 @@ package enum Workers {
         max(1, Int(nnstore_processor_count()))
     }
 
+    /// How many threads a call uses that was asked for `wanted`: at least one, and no more than are of any use.
+    package static func count(_ wanted: Int?) -> Int { min(max(1, wanted ?? defaultCount), 512) }
+
     private struct Progress {
         var next = 0
         var failure: (index: Int, error: any Error)?

@@ -39,6 +39,22 @@ extension StateTree {
         }
     }
 
+    /// Checks that the tree is no deeper than trees may be, before it is walked in other ways.
+    ///
+    /// - Throws: ``StoreError/invalidTree(path:reason:)``.
+    func checkDepth(_ depth: Int = 0) throws(StoreError) {
+        guard depth <= StateTree.maximumDepth else {
+            throw .invalidTree(path: "", reason: "it is deeper than \(StateTree.maximumDepth) levels")
+        }
+        switch self {
+        case .dictionary(let entries), .record(_, let entries):
+            for (_, child) in entries { try child.checkDepth(depth + 1) }
+        case .list(let elements, _), .tuple(let elements, _):
+            for child in elements { try child.checkDepth(depth + 1) }
+        default: break
+        }
+    }
+
     /// The tensors with their paths, in order.
     public var tensors: [(path: StatePath, tensor: StateTensor)] {
         var tensors: [(StatePath, StateTensor)] = []

@@ -26,6 +26,8 @@ public struct StateInteger: Sendable, Hashable {
                 bytes.append(UInt8(truncatingIfNeeded: rest))
                 rest >>= 8
             }
+            // An unsigned type's highest bit is no sign.
+            if value > 0 { bytes.append(0) }
             self.init(twosComplement: bytes)
         }
     }

@@ -31,7 +31,7 @@ public indirect enum StateTree: Sendable {
     case strings([String])
 
     /// How deep a tree may be, in levels below its root.
-    public static let maximumDepth = 1000
+    public static let maximumDepth = 200
 }
 
 extension StateTree {
@@ -132,9 +132,9 @@ extension StateTree: ExpressibleByDictionaryLiteral, ExpressibleByArrayLiteral, 
 /// A tensor in a state tree: a layout over a storage.
 public struct StateTensor: Sendable {
     /// The memory that the tensor looks into. Tensors with the same storage are aliases.
-    public var storage: Storage
+    public package(set) var storage: Storage
     /// How it looks into it.
-    public var layout: TensorLayout
+    public package(set) var layout: TensorLayout
     /// Whether gradients are wanted for it.
     public var requiresGrad: Bool
     /// The foreign type that it stood for, if it was not a plain tensor (`torch.nn.parameter.Parameter`).

@@ -136,9 +136,13 @@ public final class Storage: Sendable {
 
     /// Copies the bytes of `range` to `destination` without keeping them in memory.
     ///
-    /// - Precondition: `range` lies inside the storage and `destination` has its size.
+    /// - Throws: ``StoreError/invalidArgument(reason:)`` if `range` is not inside the storage or `destination` has not its
+    ///   size; what reading the bytes throws.
     public func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
-        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount && destination.byteCount == range.count)
+        guard range.lowerBound >= 0, range.upperBound <= byteCount, destination.byteCount == range.count else {
+            throw StoreError.invalidArgument(
+                reason: "bytes \(range) of a storage of \(byteCount) do not fit a destination of \(destination.byteCount)")
+        }
         let contents = state.withLock { $0.contents }
         switch contents {
         case .memory(let memory): memory.withBytes(in: range) { destination.copy($0) }

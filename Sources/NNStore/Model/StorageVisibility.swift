@@ -130,30 +130,101 @@ private struct Comb: Hashable {
         dimensions = folded
     }
 
+    /// Whether runs overlap or interleave in a way that no folding could undo (strides 3 and 2, say).
+    private var isTangled: Bool {
+        var reach = run
+        for dimension in dimensions {
+            if dimension.stride < reach { return true }
+            reach += dimension.stride * (dimension.count - 1)
+        }
+        return false
+    }
+
     /// Appends the runs inside `window`, cut to it.
     func append(to ranges: inout [Range<Int>], in window: Range<Int>) {
-        // From the largest stride inwards: the starts of all sub-combs that can reach the window.
+        let starts = isTangled ? tangledStarts(window) : nestedStarts(window)
+        for start in starts {
+            let range = (start..<start + run).clamped(to: window)
+            if !range.isEmpty { ranges.append(range) }
+        }
+    }
+
+    /// Where runs that reach the window begin, dimension by dimension from the largest stride inwards: no two ways lead
+    /// to one start, so there are no more than fit into the window.
+    private func nestedStarts(_ window: Range<Int>) -> [Int] {
         var starts = [start]
         var reach = dimensions.reduce(run) { $0 + $1.stride * ($1.count - 1) }
         for dimension in dimensions.reversed() {
             reach -= dimension.stride * (dimension.count - 1)
             var next: [Int] = []
-            for start in starts {
+            for start in starts where start < window.upperBound {
                 let short = window.lowerBound - start - reach
                 let first = short < 0 ? 0 : short / dimension.stride + 1
                 let last = min(dimension.count - 1, (window.upperBound - 1 - start) / dimension.stride)
-                if start < window.upperBound, first <= last {
+                if first <= last {
                     for index in first...last { next.append(start + index * dimension.stride) }
                 }
             }
-            // Where sub-combs overlap, the same start is reached in many ways; keeping each once bounds the work by
-            // the bytes they span, whatever the shape says.
-            if dimension.stride < reach { next = Set(next).sorted() }
             starts = next
         }
-        for start in starts {
-            let range = (start..<start + run).clamped(to: window)
-            if !range.isEmpty { ranges.append(range) }
+        return starts
+    }
+
+    /// The same for combs in which many ways lead to one start: a set of bits, one for each byte up to the window's end,
+    /// shifted and joined. The work is the bits times the logarithm of the extents, whatever the shape says.
+    private func tangledStarts(_ window: Range<Int>) -> [Int] {
+        let reach = dimensions.reduce(run) { $0 + $1.stride * ($1.count - 1) }
+        var bits = BitSet(count: min(window.upperBound - start, reach))
+        bits.insert(0)
+        for dimension in dimensions {
+            // Joined `done` times so far: doubling what is there doubles that.
+            var done = 1
+            while done < dimension.count {
+                let step = min(done, dimension.count - done)
+                bits.formUnionShifted(by: step * dimension.stride)
+                done += step
+            }
         }
+        return bits.members(from: max(0, window.lowerBound - start - run + 1)).map { start + $0 }
+    }
+}
+
+/// A set of small integers.
+private struct BitSet {
+    private var words: [UInt64]
+    private let count: Int
+
+    init(count: Int) {
+        self.count = count
+        words = [UInt64](repeating: 0, count: count / 64 + 1)
+    }
+
+    mutating func insert(_ member: Int) { words[member / 64] |= 1 << UInt64(member % 64) }
+
+    /// Adds every member plus `distance`, as far as it fits.
+    mutating func formUnionShifted(by distance: Int) {
+        let (wordShift, bitShift) = (distance / 64, UInt64(distance % 64))
+        // From the top, so that what is read was not changed yet.
+        var index = words.count - 1
+        while index >= wordShift {
+            var word = words[index - wordShift] << bitShift
+            if bitShift > 0, index > wordShift { word |= words[index - wordShift - 1] >> (64 - bitShift) }
+            words[index] |= word
+            index -= 1
+        }
+    }
+
+    /// The members from `lower` on that are less than the count, in order.
+    func members(from lower: Int) -> [Int] {
+        var members: [Int] = []
+        for index in lower / 64..<words.count {
+            var word = words[index]
+            while word != 0 {
+                let member = index * 64 + word.trailingZeroBitCount
+                if member >= lower, member < count { members.append(member) }
+                word &= word - 1
+            }
+        }
+        return members
     }
 }

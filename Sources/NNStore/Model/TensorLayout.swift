@@ -21,6 +21,9 @@ public struct TensorLayout: Sendable, Hashable {
     /// Whether the strides are the contiguous, row-major ones.
     public let isContiguous: Bool
 
+    /// The most elements and bytes that a tensor may have or reach (spec section 5): far more than there is, and little
+    /// enough that sums of a few do not overflow.
+    public static let maximumSize = 1 << 60
     /// The most dimensions that a tensor may have.
     public static let maximumRank = 64
 
@@ -56,7 +59,9 @@ public struct TensorLayout: Sendable, Hashable {
         let elementCount = shape.reduce(1, *)
         let blocks = elementCount / dtype.elementsPerBlock
         let (byteCount, overflow) = blocks.multipliedReportingOverflow(by: dtype.bytesPerBlock)
-        guard !overflow else { throw .invalidLayout(reason: "\(shape) elements of \(dtype) overflow 63 bits") }
+        guard !overflow, byteCount <= TensorLayout.maximumSize else {
+            throw .invalidLayout(reason: "\(shape) elements of \(dtype) take more than 2^60 bytes")
+        }
 
         self.dtype = dtype
         self.shape = shape
@@ -76,14 +81,16 @@ public struct TensorLayout: Sendable, Hashable {
 
     /// The contiguous, row-major strides of a shape.
     ///
-    /// - Throws: ``StoreError/invalidLayout(reason:)`` if the product of the extents overflows 63 bits.
+    /// - Throws: ``StoreError/invalidLayout(reason:)`` if the product of the extents is more than 2^60.
     public static func contiguousStrides(of shape: [Int]) throws(StoreError) -> [Int] {
         var strides = [Int](repeating: 1, count: shape.count)
         var product = 1
         for dimension in shape.indices.reversed() {
             strides[dimension] = product
             let (next, overflow) = product.multipliedReportingOverflow(by: max(1, shape[dimension]))
-            guard !overflow else { throw .invalidLayout(reason: "the product of shape \(shape) overflows 63 bits") }
+            guard !overflow, next <= maximumSize else {
+                throw .invalidLayout(reason: "the product of shape \(shape) is more than 2^60")
+            }
             product = next
         }
         return strides
@@ -125,16 +132,16 @@ public struct TensorLayout: Sendable, Hashable {
             }
             last = sum
         }
-        guard last < Int.max else {
-            throw .invalidLayout(reason: "offset \(offset) and shape \(shape) overflow 63 bits")
+        guard last < maximumSize else {
+            throw .invalidLayout(reason: "offset \(offset), shape \(shape) and strides \(strides) reach beyond 2^60")
         }
         let (lower, overflowOfLower) = (offset / dtype.elementsPerBlock).multipliedReportingOverflow(
             by: dtype.bytesPerBlock)
         let (upper, overflowOfUpper) = (last / dtype.elementsPerBlock + 1).multipliedReportingOverflow(
             by: dtype.bytesPerBlock)
-        guard !overflowOfLower, !overflowOfUpper else {
+        guard !overflowOfLower, !overflowOfUpper, upper <= maximumSize else {
             throw .invalidLayout(
-                reason: "offset \(offset), shape \(shape) and strides \(strides) of \(dtype) overflow 63 bits")
+                reason: "offset \(offset), shape \(shape) and strides \(strides) of \(dtype) reach beyond 2^60 bytes")
         }
         return lower..<upper
     }

@@ -74,7 +74,10 @@ struct ImportCommand: ParsableCommand {
 
     private func report(_ opened: any CheckpointFile, _ listing: CheckpointListing, seconds: Double) throws {
         let logical = listing.storageByteCount
-        let written = try SystemCall.status(output)?.byteCount ?? 0
+        let status = try SystemCall.status(output)
+        // A pipe or a device keeps nothing that could have been read back.
+        guard let status, status.kind == .file else { return }
+        let written = status.byteCount
         if json {
             JSONOutput.print([
                 "source": .string(source), "file": .string(output), "format": .string(opened.formatName),

@@ -80,9 +80,20 @@ struct ListCommand: ParsableCommand {
         JSONOutput.print([
             "file": .string(file), "format": .string(opened.formatName),
             "version": JSONOutput.integer(opened.formatVersion),
-            "metadata": try JSONValue(.dictionary(try opened.visibleMetadata())), "tensors": .array(tensors),
+            "metadata": try metadata(opened), "tensors": .array(tensors),
             "aliases": .array(groups),
         ])
+    }
+
+    /// Always an object: an integer key beside the same text is told apart by brackets.
+    private func metadata(_ opened: any CheckpointFile) throws -> JSONValue {
+        let entries = try opened.visibleMetadata()
+        return .object(
+            try entries.map { key, value in
+                let name = key.description
+                let isTaken = key.text == nil && entries[name] != nil
+                return JSONMember(isTaken ? "[\(name)]" : name, try JSONValue(value))
+            })
     }
 
     private func byBytes(_ left: String, _ right: String) -> Bool { left.utf8.lexicographicallyPrecedes(right.utf8) }

@@ -125,13 +125,13 @@ struct ShowCommand: ParsableCommand {
         }
         Terminal.print("\(printable(name))  \(layout.dtype) \(layout.shape), \(facts.joined(separator: ", "))")
         if let statistics {
-            if let minimum = statistics.minimum, let maximum = statistics.maximum, let mean = statistics.mean,
-                let deviation = statistics.standardDeviation
-            {
+            if let minimum = statistics.minimum, let maximum = statistics.maximum {
+                let mean = statistics.mean.map(Quantities.value) ?? "–"
+                let deviation = statistics.standardDeviation.map(Quantities.value) ?? "–"
                 Terminal.print(
                     "min \(statistics.exactMinimum.map { "\($0)" } ?? Quantities.value(minimum))  "
-                        + "max \(statistics.exactMaximum.map { "\($0)" } ?? Quantities.value(maximum))  mean \(Quantities.value(mean))  "
-                        + "std \(Quantities.value(deviation))  zeros \(Quantities.grouped(statistics.zeroCount))  NaN \(statistics.nanCount)  "
+                        + "max \(statistics.exactMaximum.map { "\($0)" } ?? Quantities.value(maximum))  mean \(mean)  "
+                        + "std \(deviation)  zeros \(Quantities.grouped(statistics.zeroCount))  NaN \(statistics.nanCount)  "
                         + "infinite \(statistics.infiniteCount)"
                         + (layout.dtype == .c64 || layout.dtype == .c128 ? "  (of the magnitudes)" : ""))
                 if !statistics.histogram.isEmpty {

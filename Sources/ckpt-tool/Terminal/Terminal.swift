@@ -1,3 +1,5 @@
+import NNStore
+
 #if canImport(Glibc)
     import Glibc
 #elseif canImport(Darwin)
@@ -36,6 +38,17 @@ enum Terminal {
             let count = bytes.withUnsafeBytes { Glibc.write(descriptor, $0.baseAddress, $0.count) }
             if count < 0 {
                 if errno == EINTR { continue }
+                if errno == EAGAIN {
+                    // The other end of the pipe was set not to block; wait for it.
+                    var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
+                    _ = poll(&waiting, 1, -1)
+                    continue
+                }
+                // Output that is lost is a failure; of what can't be said on standard error nothing more can be said.
+                if descriptor == STDOUT_FILENO {
+                    self.error("error: standard output: can't write: \(SystemCall.text(errno))")
+                    exit(2)
+                }
                 return
             }
             bytes = bytes.dropFirst(count)
