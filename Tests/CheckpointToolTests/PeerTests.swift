@@ -28,6 +28,38 @@ struct PeerTests {
         }
     }
 
+    @Test("the Python reader and the tool find in the golden files what their manifest says")
+    func goldenFiles() throws {
+        let folder = Tool.repository.appendingPathComponent("spec/vectors/v1")
+        let manifest = try Data(contentsOf: folder.appendingPathComponent("manifest.json"))
+        let entries = try #require(JSONSerialization.jsonObject(with: manifest) as? [[String: Any]])
+        #expect(entries.count == 14)
+        let reader = Tool.repository.appendingPathComponent("spec/read_container.py").path
+        let python = Tool.pythonOrReason()
+        for entry in entries {
+            let file = try #require(entry["file"] as? String)
+            let path = folder.appendingPathComponent(file).path
+            let listed = try Tool.run("list", path, "--json", "--digest")
+            let verified = try python.map { try Tool.start($0, [reader, "--verify", path]) }
+            if entry["refused"] != nil {
+                #expect(listed.status == 1 && listed.error.contains("needs feature 5, of container format 1.7"))
+                #expect(
+                    verified.map { $0.status == 1 && $0.output.contains("needs feature 5, of version 1.7") } ?? true)
+                continue
+            }
+            #expect(try listed.json["tensors"] as? NSArray == entry["tensors"] as? NSArray, "\(file)")
+            #expect(try listed.json["aliases"] as? NSArray == entry["aliases"] as? NSArray, "\(file)")
+            #expect(try Tool.run("verify", path).status == 0)
+            if let python {
+                #expect(verified?.status == 0 && verified?.output == "", "\(file): \(verified!.output)")
+                let theirs = try Tool.start(python, [reader, path]).json
+                for key in ["content_id", "file_id", "tensors", "aliases", "metadata"] {
+                    #expect(theirs[key] as? NSObject == entry[key] as? NSObject, "\(file): \(key)")
+                }
+            }
+        }
+    }
+
     @Test("the Python reader finds what is wrong with a damaged container")
     func specificationReaderOnDamage() throws {
         guard let python = Tool.pythonOrReason() else { return }
@@ -45,7 +77,7 @@ struct PeerTests {
     @Test("SQLite's shell opens a container and lists its tensors in order")
     func sqliteShell() throws {
         let path = folder.path("x.nnck")
-        let tensor = StateTree.tensor(try StateTensor([Float(1), 2], dtype: .f32, shape: [2]))
+        let tensor = StateTree.tensor(try StateTensor([Float(1), 2], shape: [2]))
         try Checkpoint.save(["z": tensor, "a": [tensor, ["w.x": tensor, 5: tensor]]], to: path)
         guard FileManager.default.fileExists(atPath: "/usr/bin/sqlite3") else {
             print("passed over: sqlite3 is not installed")
@@ -63,7 +95,9 @@ struct PeerTests {
         var generator = SystemRandomNumberGenerator()
         let storage = try Storage((0..<96).map { _ in UInt8.random(in: 0...255, using: &generator) })
         func tensor(_ dtype: DType, _ shape: [Int], _ strides: [Int]? = nil, _ offset: Int = 0) throws -> StateTree {
-            .tensor(try StateTensor(storage: storage, layout: TensorLayout(dtype, shape: shape, strides: strides, offset: offset)))
+            .tensor(
+                try StateTensor(
+                    storage: storage, layout: TensorLayout(dtype, shape: shape, strides: strides, offset: offset)))
         }
         let container = folder.path("x.nnck")
         let exported = folder.path("x.safetensors")
@@ -83,7 +117,8 @@ struct PeerTests {
             """
         let theirs = try Tool.start(python, ["-c", script, exported])
         let tensors = try #require(theirs.json["tensors"] as? [String: [Any]], "\(theirs.error)")
-        let ours = try #require(try Tool.run("list", container, "--json", "--digest").json["tensors"] as? [[String: Any]])
+        let ours = try #require(
+            try Tool.run("list", container, "--json", "--digest").json["tensors"] as? [[String: Any]])
         #expect(tensors.count == ours.count)
         for tensor in ours {
             let name = try #require(tensor["name"] as? String)
