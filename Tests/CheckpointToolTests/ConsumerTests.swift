@@ -22,28 +22,31 @@ struct ConsumerTests {
         _ = try run(
             "git", "-c", "user.name=test", "-c", "user.email=test@localhost", "tag", "--force", "0.1.0", in: clone)
 
+        // The package and the program are the README's, letter by letter but for the address.
+        let blocks = try readmeBlocks()
         let consumer = folder.path("consumer")
-        try FileManager.default.createDirectory(
-            atPath: consumer + "/Sources/consumer", withIntermediateDirectories: true)
-        try """
-        // swift-tools-version: 6.2
-        import PackageDescription
-        let package = Package(
-            name: "consumer",
-            dependencies: [.package(url: "file://\(clone)", from: "0.1.0")],
-            targets: [.executableTarget(name: "consumer", dependencies: [.product(name: "NNStore", package: "nnstore")])])
-        """.write(toFile: consumer + "/Package.swift", atomically: true, encoding: .utf8)
-        try """
-        import NNStore
+        try FileManager.default.createDirectory(atPath: consumer + "/Sources/example", withIntermediateDirectories: true)
+        let manifest = blocks[0].replacingOccurrences(of: "https://example.org/nnstore", with: "file://\(clone)")
+        #expect(manifest != blocks[0])
+        try manifest.write(toFile: consumer + "/Package.swift", atomically: true, encoding: .utf8)
+        try blocks[1].write(toFile: consumer + "/Sources/example/main.swift", atomically: true, encoding: .utf8)
+        for _ in 0..<2 {
+            let outcome = try run("swift", "run", "--quiet", in: consumer)
+            #expect(
+                outcome.output == "embedding.weight F32 [1000, 128]\nhead.weight F32 [1000, 128]\n1280 1200\ntrue\n")
+        }
+        let aliases = try Tool.run("list", consumer + "/again.nnck", "--json").json["aliases"] as? [[String]]
+        #expect(aliases == [["embedding.weight", "head.weight"]])
+    }
 
-        let weight = try StateTensor([1, 2, 3, 4, 5, 6] as [Float], shape: [2, 3])
-        try Checkpoint.save(["weight": .tensor(weight), "tied": .tensor(weight), "step": 3], to: "model.nnck")
-        let checkpoint = try Checkpoint.open("model.nnck")
-        for tensor in try checkpoint.tensors { print(tensor.name, tensor.dtype, tensor.shape) }
-        let tree = try checkpoint.readAll()
-        print(tree["weight"]!.tensor!.storage === tree["tied"]!.tensor!.storage)
-        """.write(toFile: consumer + "/Sources/consumer/main.swift", atomically: true, encoding: .utf8)
-        let outcome = try run("swift", "run", "--quiet", in: consumer)
-        #expect(outcome.output == "weight F32 [2, 3]\ntied F32 [2, 3]\ntrue\n")
+    /// The Swift blocks of the README, in order.
+    private func readmeBlocks() throws -> [String] {
+        let readme = try String(
+            contentsOfFile: Tool.repository.appendingPathComponent("README.md").path, encoding: .utf8)
+        let blocks = readme.components(separatedBy: "```swift\n").dropFirst().compactMap {
+            $0.components(separatedBy: "```").first
+        }
+        try #require(blocks.count == 2)
+        return blocks
     }
 }
