@@ -3,7 +3,8 @@ import Synchronization
 /// An open container.
 ///
 /// Opening reads a few pages at the end of the file. Everything else is read when it is asked for and checked before
-/// it is given out. A checkpoint may be used from several threads at once.
+/// it is given out. A checkpoint may be used from several threads at once, and in a child process after `fork`, if no
+/// other thread was inside a call of this library when the process forked (SQLite's own locks would stay taken).
 ///
 /// ```swift
 /// let checkpoint = try Checkpoint.open("lm.nnck")

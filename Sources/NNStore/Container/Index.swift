@@ -85,7 +85,7 @@ final class Index: Sendable {
         if let pooled {
             database = pooled
         } else {
-            database = try Database.open(pages, file: file, maximumValueSize: limits.maximumValueSize)
+            database = try Database.open(PageReader(pages), file: file, maximumValueSize: limits.maximumValueSize)
         }
         defer { pool.withLock { if $0.databases.count < 8 { $0.databases.append(database) } } }
         return try body(database)

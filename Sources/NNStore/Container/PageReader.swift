@@ -22,6 +22,16 @@ final class PageReader: Sendable {
         self.end = end
     }
 
+    /// A reader of the same pages for another connection, whose failures are its own.
+    init(_ other: PageReader) {
+        source = other.source
+        version = other.version
+        offset = other.offset
+        byteCount = other.byteCount
+        salt = other.salt
+        end = other.end
+    }
+
     /// The number of pages.
     var pageCount: Int { byteCount / FileLayout.block }
 
