@@ -54,7 +54,10 @@ let package = Package(
             ]),
 
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
-        .testTarget(name: "NNInteropTests", dependencies: ["NNInterop"], exclude: ["Fixtures"]),
+        .testTarget(
+            name: "NNInteropTests",
+            dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
+            exclude: ["Fixtures"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]
