@@ -17,7 +17,8 @@ struct Failure {
         case let error as StoreError:
             message =
                 switch error {
-                case .destinationExists(let path): "\(path): exists already; choose another name, or replace it with --force"
+                case .destinationExists(let path):
+                    "\(path): exists already; choose another name, or replace it with --force"
                 case .destinationReferenced(let path):
                     "\(path): other files were declared to refer to it, so replacing it would break them; choose another "
                         + "name, or replace it with --force-referenced"

@@ -25,7 +25,8 @@ struct ConsumerTests {
         // The package and the program are the README's, letter by letter but for the address.
         let blocks = try readmeBlocks()
         let consumer = folder.path("consumer")
-        try FileManager.default.createDirectory(atPath: consumer + "/Sources/example", withIntermediateDirectories: true)
+        try FileManager.default.createDirectory(
+            atPath: consumer + "/Sources/example", withIntermediateDirectories: true)
         let manifest = blocks[0].replacingOccurrences(of: "https://example.org/nnstore", with: "file://\(clone)")
         #expect(manifest != blocks[0])
         try manifest.write(toFile: consumer + "/Package.swift", atomically: true, encoding: .utf8)

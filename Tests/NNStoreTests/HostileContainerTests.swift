@@ -104,10 +104,14 @@ struct HostileContainerTests {
         Case(
             rule: "a large value of two nodes",
             sql: "INSERT INTO node(parent, key, position, kind, value) VALUES (1, 'big2', 9, 13, 1)"),
-        Case(rule: "a large value out of order", sql: "UPDATE large SET id = 5; UPDATE node SET value = 5 WHERE key = 'big'"),
+        Case(
+            rule: "a large value out of order",
+            sql: "UPDATE large SET id = 5; UPDATE node SET value = 5 WHERE key = 'big'"),
         Case(
             rule: "a storage beyond 2^60",
-            sql: "UPDATE storage SET nbytes = 9223372036854775807 WHERE id = 1; UPDATE chunk SET seq = 8796093022207 WHERE seq = 1"),
+            sql:
+                "UPDATE storage SET nbytes = 9223372036854775807 WHERE id = 1; UPDATE chunk SET seq = 8796093022207 WHERE seq = 1"
+        ),
         Case(rule: "a history of no version", sql: "UPDATE history SET from_version = 'banana'", fullOnly: true),
         Case(
             rule: "a key of more than a mebibyte",

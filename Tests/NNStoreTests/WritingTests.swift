@@ -130,7 +130,9 @@ struct WritingTests {
                 do { try writer.append([UInt8](repeating: 1, count: 1 << 20)) } catch { failures += 1 }
             }
             let layout = try TensorLayout(.u8, shape: [4 << 20])
-            #expect(throws: StoreError.self) { try writer.finish(["t": .tensor(StateTensor(storage: storage, layout: layout))]) }
+            #expect(throws: StoreError.self) {
+                try writer.finish(["t": .tensor(StateTensor(storage: storage, layout: layout))])
+            }
             #expect(!sink.isFinished && sink.isAbandoned, "\(failing)")
             #expect(failures > 0 || failing == 4, "\(failing)")
         }

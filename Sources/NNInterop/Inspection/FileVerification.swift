@@ -27,7 +27,8 @@ public struct FileVerification: Sendable {
     /// - Throws: ``NNStore/StoreError`` where the system refuses; everything that is wrong with the file itself is
     ///   reported, not thrown.
     public static func run(
-        _ path: String, level: VerificationLevel, options: OpenOptions = OpenOptions(), progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+        _ path: String, level: VerificationLevel, options: OpenOptions = OpenOptions(),
+        progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) throws -> FileVerification {
         var result = FileVerification()
         do {

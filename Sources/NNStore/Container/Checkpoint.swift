@@ -232,7 +232,8 @@ public final class Checkpoint: Sendable {
     private func storage(of entry: TensorEntry) throws(StoreError) -> StorageRow {
         guard entry.fileID == fileID else {
             throw .invalidArgument(
-                reason: "\(name): \"\(entry.name)\" was looked up in another file, or in this one before it was replaced; "
+                reason:
+                    "\(name): \"\(entry.name)\" was looked up in another file, or in this one before it was replaced; "
                     + "look it up again")
         }
         return try index.storage(entry.storage)

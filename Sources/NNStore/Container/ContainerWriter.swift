@@ -111,7 +111,9 @@ public final class ContainerWriter {
     public func declareStorage(byteCount: Int) throws(StoreError) -> Storage {
         try output.checkOpen()
         try checkComplete()
-        guard (0...TensorLayout.maximumSize).contains(byteCount) else { throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible") }
+        guard (0...TensorLayout.maximumSize).contains(byteCount) else {
+            throw .invalidArgument(reason: "a storage of \(byteCount) bytes is impossible")
+        }
         let storage = Storage(
             identityOf: byteCount,
             reason: "the bytes of this storage were handed to a writer and are not kept in memory")

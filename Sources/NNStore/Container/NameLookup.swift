@@ -20,7 +20,8 @@ struct NameLookup {
         }
         switch found.count {
         case 0 where isOther:
-            throw .invalidArgument(reason: "\(index.file): \"\(name)\" is no tensor; it is in the state tree (readAll, state)")
+            throw .invalidArgument(
+                reason: "\(index.file): \"\(name)\" is no tensor; it is in the state tree (readAll, state)")
         case 0: throw .notFound(file: index.file, name: name, similar: similar(to: name))
         case 1: return found[0]
         default: throw .ambiguousName(file: index.file, name: name, paths: found.map(\.path.description))

@@ -49,7 +49,8 @@ struct NodeColumns {
             }
         guard size <= IndexSchema.maximumValueSize else {
             throw .invalidTree(
-                path: path.flatName, reason: "its value of \(size) bytes is larger than \(IndexSchema.maximumValueSize)")
+                path: path.flatName, reason: "its value of \(size) bytes is larger than \(IndexSchema.maximumValueSize)"
+            )
         }
         if case .tensor(let tensor) = node {
             values[6] = .integer(try storageID(tensor, path))

@@ -191,7 +191,8 @@ struct RowValidation: Sendable {
     /// A row of `storage`: id, nbytes, digest.
     func storage(_ row: borrowing Statement) throws(StoreError) -> StorageRow {
         guard case .integer(let id) = row.value(0), id > 0, case .integer(let byteCount) = row.value(1),
-            (0...TensorLayout.maximumSize).contains(byteCount), case .blob(let digest) = row.value(2), digest.count == 16
+            (0...TensorLayout.maximumSize).contains(byteCount), case .blob(let digest) = row.value(2),
+            digest.count == 16
         else { throw damaged("a row of storage", "its columns have other types or values than they should") }
         return StorageRow(id: id, byteCount: byteCount, digest: digest.withRawSpan { Digest(in: $0, at: 0) })
     }

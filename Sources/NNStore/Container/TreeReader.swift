@@ -81,7 +81,8 @@ private struct Nodes {
             if let large = row.largeValue {
                 nextLarge += 1
                 guard large == nextLarge else {
-                    throw index.validation.damaged("node \(row.key)", "its large value is \(large), expected \(nextLarge)")
+                    throw index.validation.damaged(
+                        "node \(row.key)", "its large value is \(large), expected \(nextLarge)")
                 }
             }
             return

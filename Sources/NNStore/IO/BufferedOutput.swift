@@ -29,7 +29,8 @@ package final class BufferedOutput {
     package func checkOpen() throws(StoreError) {
         switch state {
         case .open: break
-        case .finished: throw .invalidArgument(reason: "\(name): is finished or given up; nothing more can be written to it")
+        case .finished:
+            throw .invalidArgument(reason: "\(name): is finished or given up; nothing more can be written to it")
         case .failed(let error): throw error
         }
     }

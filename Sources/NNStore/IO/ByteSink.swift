@@ -45,7 +45,9 @@ package final class FileSink: ByteSink {
     /// - Parameter isDurable: whether `finish` waits until the file is on stable storage.
     /// - Throws: ``StoreError/destinationExists(path:)`` at once if the destination exists and `existing` refuses.
     package init(path: String, existing: ExistingDestination, isDurable: Bool = true) throws(StoreError) {
-        guard !path.utf8.contains(0) else { throw .invalidArgument(reason: "\(path): a path can't contain a zero byte") }
+        guard !path.utf8.contains(0) else {
+            throw .invalidArgument(reason: "\(path): a path can't contain a zero byte")
+        }
         guard !path.isEmpty else { throw .invalidArgument(reason: "the destination has no name") }
         let status = try SystemCall.status(path)
         let isLink = SystemCall.isSymbolicLink(path)

@@ -67,7 +67,9 @@ public final class FileSource: MappableSource {
     /// - Throws: ``StoreError/system(operation:path:errno:)`` if it can't be opened;
     ///   ``StoreError/notAContainer(file:found:)`` if it is a folder, a pipe or a device.
     public init(path: String) throws(StoreError) {
-        guard !path.utf8.contains(0) else { throw .invalidArgument(reason: "\(path): a path can't contain a zero byte") }
+        guard !path.utf8.contains(0) else {
+            throw .invalidArgument(reason: "\(path): a path can't contain a zero byte")
+        }
         let descriptor = try SystemCall.openToRead(path)
         do throws(StoreError) {
             let status = try SystemCall.status(descriptor, path: path)

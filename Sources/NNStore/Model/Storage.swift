@@ -141,7 +141,8 @@ public final class Storage: Sendable {
     public func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
         guard range.lowerBound >= 0, range.upperBound <= byteCount, destination.byteCount == range.count else {
             throw StoreError.invalidArgument(
-                reason: "bytes \(range) of a storage of \(byteCount) do not fit a destination of \(destination.byteCount)")
+                reason:
+                    "bytes \(range) of a storage of \(byteCount) do not fit a destination of \(destination.byteCount)")
         }
         let contents = state.withLock { $0.contents }
         switch contents {

@@ -28,7 +28,9 @@ struct ExportCommand: ParsableCommand {
     @Argument(help: "The checkpoint to export.", completion: .file())
     var source: String
 
-    @Option(name: .shortAndLong, help: ArgumentHelp("The file to write; - is standard output.", valueName: "file"), completion: .file())
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The file to write; - is standard output.", valueName: "file"),
+        completion: .file())
     var output: String
 
     @Option(help: "The format, where the name's ending does not tell.")

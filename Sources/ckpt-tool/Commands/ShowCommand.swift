@@ -193,9 +193,12 @@ private struct FirstValues {
         let size = tensor.dtype.bytesPerBlock
         var bytes = [UInt8](repeating: 0, count: size)
         try bytes.withMutableRawSpan { try tensor.storage.read(offset * size..<(offset + 1) * size, into: &$0) }
-        if let integer = values.integer(bytes) { return tensor.dtype == .bool && integer < 2 ? (integer == 1 ? "true" : "false") : "\(integer)" }
+        if let integer = values.integer(bytes) {
+            return tensor.dtype == .bool && integer < 2 ? (integer == 1 ? "true" : "false") : "\(integer)"
+        }
         if let parts = values.complex(bytes) {
-            return "\(Quantities.value(parts.real))\(parts.imaginary.sign == .minus ? "-" : "+")\(Quantities.value(parts.imaginary.magnitude))i"
+            return
+                "\(Quantities.value(parts.real))\(parts.imaginary.sign == .minus ? "-" : "+")\(Quantities.value(parts.imaginary.magnitude))i"
         }
         var text = ""
         values.forEach(in: bytes) { text = Quantities.value($0) }

@@ -40,7 +40,8 @@ struct VerifyCommand: ParsableCommand {
             Terminal.print("\(printable(file)): \(result.isDamaged ? "damaged" : "not sound")")
             for problem in result.problems {
                 // The heading has named the file.
-                let message = problem.message.hasPrefix(file + ": ")
+                let message =
+                    problem.message.hasPrefix(file + ": ")
                     ? String(problem.message.dropFirst(file.count + 2)) : problem.message
                 Terminal.print("  \(printable(message))")
             }
