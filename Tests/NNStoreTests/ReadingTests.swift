@@ -1,5 +1,6 @@
 import Foundation
 import NNStore
+import Synchronization
 import Testing
 
 @Suite("Reading")
@@ -220,19 +221,13 @@ struct ReadingTests {
 
 /// Runs `body` on several threads, several times each, and counts how often it throws or is false.
 func countFailures(threads: Int, rounds: Int, _ body: @escaping @Sendable () throws -> Bool) throws -> Int {
-    let queue = DispatchQueue(label: "test", attributes: .concurrent)
     let group = DispatchGroup()
-    let lock = NSLock()
-    nonisolated(unsafe) var failures = 0
+    let failures = Mutex(0)
     for _ in 0..<threads {
-        queue.async(group: group) {
-            for _ in 0..<rounds where (try? body()) != true {
-                lock.lock()
-                failures += 1
-                lock.unlock()
-            }
+        DispatchQueue.global().async(group: group) {
+            for _ in 0..<rounds where (try? body()) != true { failures.withLock { $0 += 1 } }
         }
     }
     group.wait()
-    return failures
+    return failures.withLock { $0 }
 }

@@ -85,26 +85,27 @@ private struct Verification {
                 this.report.problems.append(problem)
             }
         }
-        try collecting { this throws(StoreError) in storages = try this.index.storages() }
-        let problemsBefore = report.problems.count
+        // Where a row of a storage or chunk can't be read, what belongs to nothing can't be told either.
+        var hasAllChunks = try collecting { this throws(StoreError) in storages = try this.index.storages() }
         var chunks: [Chunk] = []
         for storage in storages {
-            try collecting(storage.id) { this throws(StoreError) in
+            let hasChunks = try collecting(storage.id) { this throws(StoreError) in
                 for row in try ChunkReader(this.checkpoint).chunks(of: storage) {
                     chunks.append(Chunk(storage: storage, row: row))
                 }
             }
+            hasAllChunks = hasAllChunks && hasChunks
         }
-        let isComplete = report.problems.count == problemsBefore && !storages.isEmpty || report.problems.isEmpty
-        try collecting { this throws(StoreError) in try this.checkTables(storages, chunks.count) }
+        if hasAllChunks {
+            try collecting { this throws(StoreError) in try this.checkTables(storages, chunks.count) }
+        }
         try collecting { this throws(StoreError) in
             if try this.checkpoint.compression == Compression.none { this.checkAdjacent(chunks) }
         }
-        checkExtents(chunks, isComplete: isComplete)
+        checkExtents(chunks, areAll: hasAllChunks)
         if level != .structure { try checkChunks(chunks) }
         if level == .full {
-            // With rows that could not be read, what belongs to nothing can't be told.
-            if isComplete { try checkPadding(chunks) }
+            if hasAllChunks { try checkPadding(chunks) }
             try collecting { this throws(StoreError) in
                 for problem in try this.index.integrityProblems() {
                     this.report.problems.append(Problem(.index, "SQLite's integrity check: \(problem)"))
@@ -116,14 +117,19 @@ private struct Verification {
     }
 
     /// Runs a step and reports damage that it throws, once.
+    ///
+    /// - Returns: whether the step ran to its end.
+    @discardableResult
     private mutating func collecting(
         _ storage: Int? = nil, _ step: (inout Verification) throws(StoreError) -> Void
-    ) throws(StoreError) {
+    ) throws(StoreError) -> Bool {
         do throws(StoreError) {
             try step(&self)
+            return true
         } catch .damaged(_, let problem) {
             if let storage { unsound.insert(storage) }
             if !report.problems.contains(problem) { report.problems.append(problem) }
+            return false
         }
     }
 
@@ -153,7 +159,7 @@ private struct Verification {
             history.last?.toVersion == checkpoint.version.description, .row,
             "the history's last step does not lead to format \(checkpoint.version)")
         require(
-            try index.integer("SELECT count(*) FROM chunk") == chunkCount || !unsound.isEmpty, .row,
+            try index.integer("SELECT count(*) FROM chunk") == chunkCount, .row,
             "there are chunks of storages that do not exist")
         let nodesLarge = try TreeReader(index).largeValueCount()
         require(
@@ -193,7 +199,7 @@ private struct Verification {
         }
     }
 
-    private mutating func checkExtents(_ chunks: [Chunk], isComplete: Bool) {
+    private mutating func checkExtents(_ chunks: [Chunk], areAll: Bool) {
         let sorted = chunks.sorted { $0.row.extent.lowerBound < $1.row.extent.lowerBound }
         for (chunk, next) in zip(sorted, sorted.dropFirst())
         where next.row.extent.lowerBound < chunk.row.extent.upperBound {
@@ -208,7 +214,7 @@ private struct Verification {
             }
         }
         let end = chunks.map(\.row.extent.upperBound).max() ?? FileLayout.block
-        if end != checkpoint.tail.chunkAreaEnd, isComplete {
+        if end != checkpoint.tail.chunkAreaEnd, areAll {
             report.problems.append(
                 Problem(.tail, "the chunk area ends at \(checkpoint.tail.chunkAreaEnd), the last chunk at \(end)"))
         }
