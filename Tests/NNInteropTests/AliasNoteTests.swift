@@ -1,5 +1,6 @@
 import NNInterop
 import NNStore
+import Synchronization
 import Testing
 
 @Suite("Shared storages through a safetensors file")
@@ -262,6 +263,36 @@ struct AliasNoteTests {
             try CheckpointFiles.open(folder.path("y")).saveAsSafetensors(to: folder.path("z"), options: options)
             #expect(try folder.bytes("z") == folder.bytes("x"), "\(note)")
         }
+    }
+
+    /// A test double that counts the reads of a file.
+    private final class CountingSource: ByteSource {
+        private let file: FileSource
+        private let reads = Mutex(0)
+        var readCount: Int { reads.withLock { $0 } }
+        var name: String { file.name }
+        init(_ path: String) throws { file = try FileSource(path: path) }
+
+        func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
+            try file.readEnd(count)
+        }
+
+        func read(
+            _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
+        ) throws(StoreError) {
+            reads.withLock { $0 += 1 }
+            try file.read(ranges, of: version, into: &destination)
+        }
+    }
+
+    @Test("many names for the same bytes are compared once, not each time that one is read")
+    func manyNames() throws {
+        let shared = try tensor(Storage([7]), .u8, [1])
+        try Safetensors.save(.dictionary((0..<1000).map { ("\($0)", shared) }), to: folder.path("a"))
+        let source = try CountingSource(folder.path("a"))
+        let state = try SafetensorsFile.open(source).state()
+        for (_, tensor) in state.tensors { #expect(try elements(tensor) == [7]) }
+        #expect(source.readCount < 4000)
     }
 
     @Test("memory for a shared storage is limited")

@@ -301,6 +301,23 @@ struct HostileContainerTests {
         #expect(throws: StoreError.self) { try Checkpoint.open(MemorySource(forger.container())) }
     }
 
+    @Test("looking a long name up in nodes that only look like a tree takes little time")
+    func disguisedTree() throws {
+        // Level n has the keys a and a.a, both leading to level n + 1 or n + 2: the ways through double at each level.
+        var forger = Forger(try containerBytes([:]))
+        var sql = ""
+        for level in 1..<60 {
+            sql += "INSERT INTO node(parent, key, position, kind, value) VALUES (\(level), 'a', 0, 1, \(level + 1)), "
+            sql += "(\(level), 'a.a', 1, 1, \(level + 2));"
+        }
+        try forger.run(sql)
+        let source = CountingSource(MemorySource(forger.container()))
+        let checkpoint = try Checkpoint.open(source)
+        let name = Array(repeating: "a", count: 58).joined(separator: ".")
+        #expect(throws: StoreError.self) { try NameLookup(checkpoint.index).tensor(name) }
+        #expect(source.readCount < 1000)
+    }
+
     @Test("a page of another checkpoint is found, though it is whole")
     func stalePage() throws {
         func saved(_ value: Float) throws -> Forger {
