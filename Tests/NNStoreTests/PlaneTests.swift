@@ -1,0 +1,74 @@
+import Testing
+
+@testable import NNStore
+
+@Suite("Planes and frames of literals")
+struct PlaneTests {
+    private func split(_ bytes: [UInt8], _ transform: PlaneTransform) -> [UInt8] {
+        var planes = [UInt8](repeating: 0, count: bytes.count)
+        planes.withMutableRawSpan { planes in bytes.withRawSpan { transform.split($0, into: &planes) } }
+        return planes
+    }
+
+    @Test("planes hold the bytes of rotated elements, the most significant first")
+    func planes() {
+        // BF16 1.0 is 3F80, -2.0 is C000; rotated left by one bit 7F00 and 8001.
+        let bytes: [UInt8] = [0x80, 0x3f, 0x00, 0xc0]
+        #expect(split(bytes, PlaneTransform(width: 2, isRotated: true)) == [0x7f, 0x80, 0x00, 0x01])
+        #expect(split(bytes, PlaneTransform(width: 2, isRotated: false)) == [0x3f, 0xc0, 0x80, 0x00])
+        #expect(
+            split([1, 2, 3, 4, 5, 6, 7, 8], PlaneTransform(width: 4, isRotated: false)) == [4, 8, 3, 7, 2, 6, 1, 5])
+        #expect(split([1, 2, 3], PlaneTransform(width: 1, isRotated: false)) == [1, 2, 3])
+    }
+
+    @Test("joining gives back what was split, for every width and any number of elements")
+    func roundTrip() {
+        let seed = testSeed
+        print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
+        var generator = SeededGenerator(seed: seed)
+        for width in [1, 2, 4, 8] {
+            for isRotated in [false, true] where width > 1 || !isRotated {
+                for count in [0, 1, 2, 7, 31, 64, 1000, 4097] {
+                    let transform = PlaneTransform(width: width, isRotated: isRotated)
+                    let bytes = generator.bytes(count * width)
+                    let planes = split(bytes, transform)
+                    var joined = [UInt8](repeating: 0, count: bytes.count)
+                    joined.withMutableRawSpan { joined in planes.withRawSpan { transform.join($0, into: &joined) } }
+                    let isSame = joined == bytes
+                    #expect(isSame, "\(transform) of \(count) elements, seed \(seed)")
+                }
+            }
+        }
+    }
+
+    @Test("frames of literals are ordinary frames, and refuse to grow")
+    func literalFrames() throws {
+        var generator = SeededGenerator(seed: 2)
+        var encoder = try LiteralFrameEncoder()
+        var decoder = try ZstdDecoder()
+        for count in [1, 100, 1000, 128 << 10, 128 << 10 + 1, 512 << 10, 1 << 20] {
+            // Few distinct bytes, as exponents are.
+            let skewed = generator.bytes(count).map { 120 + UInt8($0.nonzeroBitCount) }
+            var frame = [UInt8](repeating: 0, count: count + 100)
+            let size = try frame.withMutableRawSpan { frame in
+                try skewed.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: count) }
+            }
+            guard let size else {
+                #expect(count < 200, "\(count) bytes of nine kinds shrink")
+                continue
+            }
+            #expect(size < count)
+            var decoded = [UInt8](repeating: 0, count: count)
+            try decoded.withMutableRawSpan { decoded in
+                try Array(frame.prefix(size)).withRawSpan { try decoder.decode($0, into: &decoded) }
+            }
+            let isSame = decoded == skewed
+            #expect(isSame, "\(count)")
+            let random = generator.bytes(count)
+            let none = try frame.withMutableRawSpan { frame in
+                try random.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: count) }
+            }
+            #expect(none == nil, "random bytes do not shrink")
+        }
+    }
+}
