@@ -180,14 +180,16 @@ final class Index: Sendable {
         }
     }
 
-    /// All nodes by their parents' ids, children in order of position, and checked to be the gapless numbering that
-    /// spec section 4 asks for.
-    func nodes() throws(StoreError) -> [Int: [NodeRow]] {
+    /// All nodes whose parents' ids are at least `first`, by those ids, children in order of position, and checked to be
+    /// the gapless numbering that spec section 4 asks for.
+    func nodes(from first: Int = 0) throws(StoreError) -> [Int: [NodeRow]] {
         try withDatabase { (database: Database) throws(StoreError) in
             var nodes: [Int: [NodeRow]] = [:]
             var count = 0
             var rows = try database.prepare(
-                "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) ORDER BY parent, key")
+                "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) WHERE parent >= ? "
+                    + "ORDER BY parent, key")
+            try rows.bind(.integer(first), at: 1)
             var parent = 0
             var children: [NodeRow] = []
             var largeValues: Set<Int> = []
@@ -203,8 +205,17 @@ final class Index: Sendable {
                     throw validation.damaged("large value \(large)", "two nodes have it")
                 }
                 if next.parent != parent {
+                    guard next.parent > parent else {
+                        throw validation.damaged("the children of node \(next.parent)", "they do not stand together")
+                    }
                     nodes[parent] = try inOrder(children, of: parent)
                     (parent, children) = (next.parent, [])
+                }
+                // Rows come in the order of their keys, so equal ones are neighbours. On a crafted image the primary key
+                // promises neither.
+                if let last = children.last, last.key >= next.row.key {
+                    throw validation.damaged(
+                        "the children of node \(parent)", "their keys are not ordered or not unique")
                 }
                 children.append(next.row)
             }

@@ -1,3 +1,21 @@
+/// What a message calls a row. Put into words only when there is a message: a hundred thousand rows are validated
+/// without one.
+enum RowName: ExpressibleByStringInterpolation, CustomStringConvertible {
+    case node(StateKey, parent: Int)
+    case chunk(Int, storage: Int)
+    case text(String)
+
+    init(stringLiteral value: String) { self = .text(value) }
+
+    var description: String {
+        switch self {
+        case .node(let key, let parent): "node \(String(key.description.prefix(200))) of parent \(parent)"
+        case .chunk(let sequence, let storage): "chunk \(sequence) of storage \(storage)"
+        case .text(let text): text
+        }
+    }
+}
+
 /// Makes Swift values of the rows of the index. This is the one place where they are validated: whatever has passed
 /// here keeps the rules of spec sections 4 to 8 that concern a single row.
 struct RowValidation: Sendable {
@@ -16,7 +34,7 @@ struct RowValidation: Sendable {
         + "AND large.id = node.value"
     static let chunkColumns = "storage, seq, source, offset, length, transform, width, parts, digest"
 
-    func damaged(_ row: String, _ rule: String) -> StoreError {
+    func damaged(_ row: RowName, _ rule: String) -> StoreError {
         .damaged(file: file, problem: Problem(.row, "\(row): \(rule)"))
     }
 
@@ -35,7 +53,7 @@ struct RowValidation: Sendable {
         case .text(let text): key = .text(text)
         default: throw damaged("a child of node \(parent)", "its key is neither a valid text nor an integer")
         }
-        let name = "node \(String(key.description.prefix(200))) of parent \(parent)"
+        let name = RowName.node(key, parent: parent)
         guard key.text?.utf8.count ?? 0 <= IndexSchema.maximumKeySize else {
             throw damaged(name, "its key has more than \(IndexSchema.maximumKeySize) bytes")
         }
@@ -81,7 +99,7 @@ struct RowValidation: Sendable {
     }
 
     private func tensor(
-        _ row: borrowing Statement, _ name: String, _ tag: String?, _ dtype: (String) throws(StoreError) -> DType?
+        _ row: borrowing Statement, _ name: RowName, _ tag: String?, _ dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> TensorRow {
         guard case .integer(let storage) = row.value(6), storage > 0 else {
             throw damaged(name, "its storage is no id")
@@ -120,7 +138,7 @@ struct RowValidation: Sendable {
     }
 
     /// The value of a leaf, from `large` if it is there.
-    private func value(_ row: borrowing Statement, _ name: String) throws(StoreError) -> Statement.Value {
+    private func value(_ row: borrowing Statement, _ name: RowName) throws(StoreError) -> Statement.Value {
         let value = row.value(5)
         let size: Int
         switch row.value(13) {
@@ -147,7 +165,7 @@ struct RowValidation: Sendable {
     }
 
     private func leaf(
-        _ kind: NodeKind, _ row: borrowing Statement, _ name: String, _ dtype: (String) throws(StoreError) -> DType?
+        _ kind: NodeKind, _ row: borrowing Statement, _ name: RowName, _ dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> StateTree? {
         switch (kind, try value(row, name)) {
         case (.null, .null): return .null
@@ -204,7 +222,7 @@ struct RowValidation: Sendable {
             case .integer(let transform) = row.value(5), case .integer(let width) = row.value(6),
             case .blob(let parts) = row.value(7), case .blob(let digest) = row.value(8)
         else { throw damaged("a chunk of storage \(storage.id)", "its columns have other types than they should") }
-        let name = "chunk \(sequence) of storage \(storage.id)"
+        let name = RowName.chunk(sequence, storage: storage.id)
         guard sequence >= 0, sequence < FileLayout.chunkCount(storageSize: storage.byteCount) else {
             throw damaged(name, "a storage of \(storage.byteCount) bytes has no such chunk")
         }

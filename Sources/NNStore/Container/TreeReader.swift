@@ -36,7 +36,7 @@ struct TreeReader {
     func tree(
         root: Int, tensor: (TensorRow) throws(StoreError) -> StateTensor
     ) throws(StoreError) -> StateTree {
-        try Nodes(index).build(root: root, tensor: tensor)
+        try Nodes(index, metadataAlone: root == 1).build(root: root, tensor: tensor)
     }
 }
 
@@ -44,23 +44,32 @@ struct TreeReader {
 private struct Nodes {
     private let index: Index
     private let rows: [Int: [NodeRow]]
-    /// The first id of the metadata tree, once the state tree was walked.
-    private let metadataID: Int
     /// How many leaves have their values in the table of large ones.
     private(set) var largeValueCount = 0
 
-    init(_ index: Index) throws(StoreError) {
+    /// Reads the trees, or the metadata tree alone: its rows stand together, behind those of the state tree.
+    init(_ index: Index, metadataAlone: Bool = false) throws(StoreError) {
         self.index = index
-        rows = try index.nodes()
-        let roots = rows[0] ?? []
-        guard roots.count == 2, roots[0].key == 0, roots[1].key == 1, roots.allSatisfy({ $0.position == 0 }),
+        let roots = try index.children(of: 0, keys: [0, 1])
+        guard roots.count == 2, roots.allSatisfy({ $0.position == 0 }),
             case .inner(.dictionary, let metadataID, _) = roots[1].content
         else { throw index.validation.damaged("the roots", "they are not a state tree and a metadata dictionary") }
-        self.metadataID = metadataID
+        var rows = try index.nodes(from: metadataAlone ? metadataID : 0)
+        guard metadataAlone || rows[0]?.count == 2 else {
+            throw index.validation.damaged("the roots", "there are more than two")
+        }
+        rows[0] = roots
+        self.rows = rows
+
         // Preorder numbering makes a tree of each half: ids count up on the way, so no row is met twice or never.
         var next = 1
         var nextLarge = 0
-        try number(roots[0], depth: 0, &next, &nextLarge)
+        if metadataAlone {
+            next = metadataID
+            nextLarge = (rows.values.joined().compactMap(\.largeValue).min() ?? 1) - 1
+        } else {
+            try number(roots[0], depth: 0, &next, &nextLarge)
+        }
         guard next == metadataID else {
             throw index.validation.damaged("the metadata tree", "its id is \(metadataID), expected \(next)")
         }
@@ -94,8 +103,6 @@ private struct Nodes {
             for (position, child) in children.enumerated() where child.key != .integer(position) {
                 throw index.validation.damaged("node \(id)", "its element \(position) has the key \(child.key)")
             }
-        } else if Set(children.map(\.key)).count != children.count {
-            throw index.validation.damaged("node \(id)", "two of its children have the same key")
         }
         for child in children { try number(child, depth: depth + 1, &next, &nextLarge) }
     }

@@ -7,7 +7,9 @@ public struct StatePath: Sendable, Hashable, CustomStringConvertible {
     public init(_ keys: [StateKey] = []) { self.keys = keys }
 
     /// The keys joined by `.`: the entry's flat name (spec section 4).
-    public var flatName: String { keys.lazy.map(\.description).joined(separator: ".") }
+    public var flatName: String {
+        keys.count == 1 ? keys[0].description : keys.lazy.map(\.description).joined(separator: ".")
+    }
 
     /// The keys one by one, texts in quotes, so that two paths with one flat name look different.
     public var description: String {
