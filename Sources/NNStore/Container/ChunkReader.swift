@@ -17,9 +17,8 @@ struct ChunkReader: Sendable {
             let chunk: ChunkRow
         }
         var tasks: [Task] = []
-        for (number, storage) in storages.enumerated() {
-            let chunks = try self.chunks(of: storage)
-            tasks += chunks.map { Task(storage: number, chunk: $0) }
+        for (number, chunks) in try chunks(of: storages).enumerated() {
+            tasks += try chunks.get().map { Task(storage: number, chunk: $0) }
         }
         let all = tasks
         try Workers.forEach(
@@ -33,17 +32,28 @@ struct ChunkReader: Sendable {
         }
     }
 
-    /// All chunks of a storage, after checking that its digest is made of theirs.
-    func chunks(of storage: StorageRow) throws(StoreError) -> [ChunkRow] {
-        let chunks = try checkpoint.index.chunks(
-            of: storage, 0..<FileLayout.chunkCount(storageSize: storage.byteCount))
-        let digest = try ContentID.storageDigest(byteCount: storage.byteCount, chunks: chunks.lazy.map(\.digest))
-        guard digest == storage.digest else {
-            throw StoreError.damaged(
-                file: checkpoint.name,
-                problem: Problem(.digest, "the digest of storage \(storage.id) is not that of its chunks"))
+    /// The chunks of each storage, after checking that its digest is made of theirs; or what is wrong with them.
+    func chunks(of storages: [StorageRow]) throws(StoreError) -> [Result<[ChunkRow], StoreError>] {
+        // One pass over the table for many; a look-up for one.
+        let found =
+            storages.count == 1
+            ? [Result { () throws(StoreError) in try chunks(of: storages[0]) }]
+            : try checkpoint.index.chunks(ofAll: storages)
+        return try zip(storages, found).map { storage, chunks throws(StoreError) in
+            guard case .success(let rows) = chunks else { return chunks }
+            let digest = try ContentID.storageDigest(byteCount: storage.byteCount, chunks: rows.lazy.map(\.digest))
+            guard digest == storage.digest else {
+                return .failure(
+                    .damaged(
+                        file: checkpoint.name,
+                        problem: Problem(.digest, "the digest of storage \(storage.id) is not that of its chunks")))
+            }
+            return chunks
         }
-        return chunks
+    }
+
+    private func chunks(of storage: StorageRow) throws(StoreError) -> [ChunkRow] {
+        try checkpoint.index.chunks(of: storage, 0..<FileLayout.chunkCount(storageSize: storage.byteCount))
     }
 
     /// Reads the bytes `range` of a storage into a memory of that size.

@@ -180,6 +180,44 @@ final class Index: Sendable {
         }
     }
 
+    /// The chunks of all storages, which are given in the order of their ids, in one pass over the table; for each
+    /// storage its chunks or what is wrong with them.
+    func chunks(ofAll storages: [StorageRow]) throws(StoreError) -> [Result<[ChunkRow], StoreError>] {
+        try withDatabase { (database: Database) throws(StoreError) in
+            var results: [Result<[ChunkRow], StoreError>] = []
+            results.reserveCapacity(storages.count)
+            var chunks: [ChunkRow] = []
+            var failure: StoreError?
+            func complete(_ storage: StorageRow) {
+                let expected = FileLayout.chunkCount(storageSize: storage.byteCount)
+                if failure == nil, chunks.count != expected {
+                    failure = validation.damaged("storage \(storage.id)", "its chunk \(chunks.count) is missing")
+                }
+                results.append(failure.map { .failure($0) } ?? .success(chunks))
+                chunks = []
+                failure = nil
+            }
+            var rows = try database.prepare("SELECT \(RowValidation.chunkColumns) FROM chunk ORDER BY storage, seq")
+            while try rows.step() {
+                guard case .integer(let id) = rows.value(0) else { continue }
+                while results.count < storages.count, storages[results.count].id < id {
+                    complete(storages[results.count])
+                }
+                // Chunks of no storage are verification's to find.
+                guard results.count < storages.count, storages[results.count].id == id, failure == nil else { continue }
+                do throws(StoreError) {
+                    let chunk = try validation.chunk(rows, storage: storages[results.count])
+                    // One that is missing is told by its number, when the storage is complete.
+                    if chunk.sequence == chunks.count { chunks.append(chunk) }
+                } catch {
+                    failure = error
+                }
+            }
+            while results.count < storages.count { complete(storages[results.count]) }
+            return results
+        }
+    }
+
     /// All nodes whose parents' ids are at least `first`, by those ids, children in order of position, and checked to be
     /// the gapless numbering that spec section 4 asks for.
     func nodes(from first: Int = 0) throws(StoreError) -> [Int: [NodeRow]] {

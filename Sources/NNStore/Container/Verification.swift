@@ -88,11 +88,22 @@ private struct Verification {
         // Where a row of a storage or chunk can't be read, what belongs to nothing can't be told either.
         var hasAllChunks = try collecting { this throws(StoreError) in storages = try this.index.storages() }
         var chunks: [Chunk] = []
-        for storage in storages {
-            let hasChunks = try collecting(storage.id) { this throws(StoreError) in
-                for row in try ChunkReader(this.checkpoint).chunks(of: storage) {
-                    chunks.append(Chunk(storage: storage, row: row))
+        var rows: [Result<[ChunkRow], StoreError>] = []
+        let couldRead = try collecting { this throws(StoreError) in
+            rows = try ChunkReader(this.checkpoint).chunks(of: storages)
+        }
+        if !couldRead {
+            // A page of the table is bad; the storages whose chunks stand on others can still be checked.
+            rows = storages.map { storage in
+                do throws(StoreError) { return try ChunkReader(checkpoint).chunks(of: [storage])[0] } catch {
+                    return .failure(error)
                 }
+            }
+        }
+        hasAllChunks = hasAllChunks && couldRead
+        for (storage, rows) in zip(storages, rows) {
+            let hasChunks = try collecting(storage.id) { _ throws(StoreError) in
+                chunks += try rows.get().map { Chunk(storage: storage, row: $0) }
             }
             hasAllChunks = hasAllChunks && hasChunks
         }
