@@ -23,8 +23,7 @@ struct TreeReader {
     private func walk(
         root: Int, _ visit: (StatePath, TensorRow) throws(StoreError) -> Void
     ) throws(StoreError) {
-        var nodes = try Nodes(index)
-        try nodes.forEach(root: root) { (path, content) throws(StoreError) in
+        try Nodes(index).forEach(root: root) { (path, content) throws(StoreError) in
             if case .tensor(let row) = content { try visit(path, row) }
         }
     }
@@ -107,7 +106,7 @@ private struct Nodes {
         for child in children { try number(child, depth: depth + 1, &next, &nextLarge) }
     }
 
-    mutating func forEach(
+    func forEach(
         root: Int, _ visit: (StatePath, NodeRow.Content) throws(StoreError) -> Void
     ) throws(StoreError) {
         var path = StatePath()

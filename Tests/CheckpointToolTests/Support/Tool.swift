@@ -75,6 +75,8 @@ enum Tool {
     }
 
     /// Reads a pipe on a thread of its own, so that neither pipe of a program fills up.
+    ///
+    /// Sendable because the contents are written before the semaphore is signalled, and read after it was waited for.
     private final class Reading: @unchecked Sendable {
         private var contents = Data()
         private let done = DispatchSemaphore(value: 0)
