@@ -29,7 +29,7 @@ struct CommandTests {
         let outcome = try Tool.run("list", container())
         #expect(outcome.status == 0)
         let lines = outcome.output.split(separator: "\n")
-        #expect(lines[0].contains("container 1.0, saved with fast"))
+        #expect(lines[0].contains("container 2.0, saved with fast"))
         #expect(lines[1].split(separator: " ") == ["NAME", "DTYPE", "SHAPE", "SIZE", "STORED", "ALIAS"])
         #expect(lines[2].contains("embedding.weight") && lines[2].hasSuffix("▸ a"))
         #expect(lines[3].contains("head.weight") && lines[3].hasSuffix("▸ a  tied to embedding.weight"))
@@ -46,7 +46,7 @@ struct CommandTests {
         #expect(Set(json.keys) == ["file", "format", "version", "metadata", "tensors", "aliases"])
         #expect(json["file"] as? String == path)
         #expect(json["format"] as? String == "nnck")
-        #expect(json["version"] as? Int == 1)
+        #expect(json["version"] as? Int == 2)
         #expect(json["metadata"] as? [String: String] == ["by": "test"], "the library's own entries are hidden")
         #expect(json["aliases"] as? [[String]] == [["embedding.weight", "head.transposed", "head.weight"]])
         let tensors = try #require(json["tensors"] as? [[String: Any]])
@@ -308,7 +308,7 @@ struct CommandTests {
             #expect(help.status == 0)
             #expect(help.output.contains("ckpt-tool \(command) "), "an example")
         }
-        #expect(try Tool.run("--version").output == "ckpt-tool \(Library.version), container format 1.0\n")
+        #expect(try Tool.run("--version").output == "ckpt-tool \(Library.version), container format 2.0\n")
         for shell in ["bash", "zsh", "fish"] {
             #expect(try Tool.run("--generate-completion-script", shell).output.contains("verify"))
         }

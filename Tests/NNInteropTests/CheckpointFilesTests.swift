@@ -25,7 +25,7 @@ struct CheckpointFilesTests {
         try Checkpoint.save(
             ["a": .tensor(tensor)], metadata: ["k": 1], to: container, options: SaveOptions(sharing: .unknown))
         let file = try CheckpointFiles.open(container)
-        #expect(file.formatName == "nnck" && file.formatVersion == 1 && file.name == container)
+        #expect(file.formatName == "nnck" && file.formatVersion == 2 && file.name == container)
         #expect(try file.sharing == .unknown)
         #expect(try file.sourceFacts.isEmpty)
         #expect(try file.byteCount == fileBytes(container).count)

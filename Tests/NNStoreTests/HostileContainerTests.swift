@@ -6,7 +6,7 @@ import Testing
 @Suite("Containers that break a rule")
 struct HostileContainerTests {
     /// A sound container to break: two chunks, a tie, nesting, a large value, stored and compressed chunks.
-    private static func sound() throws -> [UInt8] {
+    private static func sound(_ version: FormatVersion = Library.formatVersion) throws -> [UInt8] {
         var generator = SeededGenerator(seed: 9)
         let big = try Storage(generator.bytes(1_100_000))
         let zeros = try Storage(byteCount: 4000)
@@ -20,7 +20,7 @@ struct HostileContainerTests {
                 "big": .bytes([UInt8](repeating: 1, count: 600)), "flag": true,
                 "huge": .integer(StateInteger(twosComplement: [UInt8](repeating: 1, count: 12))),
                 "unsigned": .integer(StateInteger(UInt64.max)), "strings": ["a", "b"],
-            ], metadata: ["m": "x"])
+            ], metadata: ["m": "x"], options: SaveOptions(formatVersion: version))
     }
 
     struct Case: Sendable, CustomTestStringConvertible {
@@ -182,13 +182,13 @@ struct HostileContainerTests {
         Case(
             rule: "a table with other columns",
             sql: "DROP TABLE history; CREATE TABLE history(seq INTEGER PRIMARY KEY) STRICT"),
-        Case(rule: "another user version", sql: "PRAGMA user_version = 2"),
+        Case(rule: "another user version", sql: "PRAGMA user_version = 7"),
         Case(rule: "another application id", sql: "PRAGMA application_id = 1"),
     ]
 
-    @Test("is refused when it is touched, and reported in full verification", arguments: rows)
-    func row(_ test: Case) throws {
-        var forger = Forger(try HostileContainerTests.sound())
+    @Test("is refused when it is touched, and reported in full verification", arguments: rows, FileLayout.writtenVersions)
+    func row(_ test: Case, _ version: FormatVersion) throws {
+        var forger = Forger(try HostileContainerTests.sound(version))
         try forger.run(test.sql)
         let bytes = forger.container()
         do {
@@ -214,7 +214,8 @@ struct HostileContainerTests {
     func frames() throws {
         let zeros = try Storage(byteCount: 4000)
         let tree: StateTree = ["z": .tensor(try StateTensor(storage: zeros, layout: TensorLayout(.u8, shape: [4000])))]
-        let sound = Forger(try containerBytes(tree))
+        // Format 2 would not make a frame of zeros.
+        let sound = Forger(try containerBytes(tree, options: SaveOptions(formatVersion: FormatVersion(1, 0))))
         let frames: [(String, [UInt8])] = [
             ("a frame of 3,999 bytes", try frame([UInt8](repeating: 0, count: 3999))),
             ("a frame of 4,001 bytes", try frame([UInt8](repeating: 0, count: 4001))),
@@ -278,7 +279,7 @@ struct HostileContainerTests {
             $0.tail[200] = 1
         }
         #expect(
-            major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 0), newestKnown: FormatVersion(1, 0))
+            major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 0), newestKnown: FormatVersion(2, 0))
         )
         #expect(major?.description.contains("format 9.0") == true)
         let feature = try changed {
@@ -286,7 +287,7 @@ struct HostileContainerTests {
             $0.tail[24] = 32
             $0.tail[200] = 1
         }
-        #expect(feature == .unsupportedFeature(file: "x.nnck", feature: 5, version: FormatVersion(1, 7)))
+        #expect(feature == .unsupportedFeature(file: "x.nnck", feature: 5, version: FormatVersion(2, 7)))
         #expect(try changed { $0.header[12] = 9 }?.code == "damaged", "header and tail disagree")
         #expect(try changed { $0.header[100] = 1 }?.code == "damaged")
         #expect(try changed { $0.tail[100] = 1 }?.code == "damaged")
@@ -298,9 +299,9 @@ struct HostileContainerTests {
         forger.tail[16] = 7
         forger.tail[33] = 1
         forger.chunks += [UInt8](repeating: 0xab, count: 4096)
-        try forger.run("UPDATE history SET to_version = '1.7'")
+        try forger.run("UPDATE history SET to_version = '2.7'")
         let checkpoint = try Checkpoint.open(MemorySource(forger.container()))
-        #expect(checkpoint.version == FormatVersion(1, 7))
+        #expect(checkpoint.version == FormatVersion(2, 7))
         #expect(try checkpoint.verify().problems == [])
         // The same annex without the feature is not.
         forger.tail[33] = 0

@@ -18,7 +18,10 @@ struct PlaneTests {
         #expect(split(bytes, PlaneTransform(width: 2, isRotated: false)) == [0x3f, 0xc0, 0x80, 0x00])
         #expect(
             split([1, 2, 3, 4, 5, 6, 7, 8], PlaneTransform(width: 4, isRotated: false)) == [4, 8, 3, 7, 2, 6, 1, 5])
-        #expect(split([1, 2, 3], PlaneTransform(width: 1, isRotated: false)) == [1, 2, 3])
+        // F64 1.0 is 3FF0..., rotated left by four bits FF00...03.
+        #expect(
+            split([0, 0, 0, 0, 0, 0, 0xf0, 0x3f], PlaneTransform(width: 8, isRotated: true))
+                == [0xff, 0, 0, 0, 0, 0, 0, 0x03])
     }
 
     @Test("joining gives back what was split, for every width and any number of elements")
@@ -26,14 +29,20 @@ struct PlaneTests {
         let seed = testSeed
         print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
         var generator = SeededGenerator(seed: seed)
-        for width in [1, 2, 4, 8] {
-            for isRotated in [false, true] where width > 1 || !isRotated {
+        for width in PlaneTransform.widths {
+            for isRotated in [false, true] {
                 for count in [0, 1, 2, 7, 31, 64, 1000, 4097] {
                     let transform = PlaneTransform(width: width, isRotated: isRotated)
                     let bytes = generator.bytes(count * width)
                     let planes = split(bytes, transform)
                     var joined = [UInt8](repeating: 0, count: bytes.count)
-                    joined.withMutableRawSpan { joined in planes.withRawSpan { transform.join($0, into: &joined) } }
+                    joined.withMutableRawSpan { joined in
+                        // Planes may lie anywhere: here with a gap before each.
+                        let scattered = (0..<width).flatMap { [0, 0, 0] + planes[$0 * count..<($0 + 1) * count] }
+                        scattered.withRawSpan {
+                            transform.join($0, at: (0..<width).map { $0 * (count + 3) + 3 }, into: &joined)
+                        }
+                    }
                     let isSame = joined == bytes
                     #expect(isSame, "\(transform) of \(count) elements, seed \(seed)")
                 }

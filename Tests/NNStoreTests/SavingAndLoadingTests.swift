@@ -13,9 +13,10 @@ struct SavingAndLoadingTests {
             "weight": .tensor(base), "view": .tensor(transposed), "step": 7, "name": "model",
             "flags": [true, nil, 1.5],
         ]
-        for compression in Compression.allCases {
-            let path = folder.path("\(compression).nnck")
-            try Checkpoint.save(tree, metadata: ["by": "test"], to: path, compression: compression)
+        for (compression, version) in allKinds {
+            let path = folder.path("\(compression)-\(version).nnck")
+            let options = SaveOptions(compression: compression, formatVersion: version)
+            try Checkpoint.save(tree, metadata: ["by": "test"], to: path, options: options)
             let checkpoint = try Checkpoint.open(path)
             #expect(try checkpoint.tensors.map(\.name) == ["weight", "view"])
             let loaded = try checkpoint.readAll()
@@ -25,7 +26,7 @@ struct SavingAndLoadingTests {
             #expect(view.layout == transposed.layout)
             #expect(try weight.storage.withBytes { $0.byteCount } == 96)
             #expect(try checkpoint.verify().problems == [])
-            #expect(checkpoint.version == FormatVersion(1, 0))
+            #expect(checkpoint.version == version)
         }
     }
 }

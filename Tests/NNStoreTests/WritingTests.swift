@@ -55,7 +55,7 @@ struct WritingTests {
             let options = SaveOptions(compression: compression)
             let sink = MemorySink()
             let writer = try ContainerWriter(sink: sink, options: options)
-            let big = try writer.declareStorage(byteCount: bytes.count)
+            let big = try writer.declareStorage(byteCount: bytes.count, of: .u8)
             var position = 0
             while position < bytes.count {
                 let count = min(bytes.count - position, Int.random(in: 1...700_000, using: &generator))
@@ -63,7 +63,7 @@ struct WritingTests {
                 position += count
             }
             let none = try writer.declareStorage(byteCount: 0)
-            let last = try writer.declareStorage(byteCount: 8)
+            let last = try writer.declareStorage(byteCount: 8, of: .f32)
             try writer.append(smallBytes)
             try writer.finish(
                 [
@@ -123,7 +123,8 @@ struct WritingTests {
         }
         for failing in 1...4 {
             let sink = Flaky(failing: failing)
-            let writer = try ContainerWriter(sink: sink, options: SaveOptions(compression: .none))
+            // With one thread each chunk is written as soon as it is full.
+            let writer = try ContainerWriter(sink: sink, options: SaveOptions(compression: .none, threads: 1))
             let storage = try writer.declareStorage(byteCount: 4 << 20)
             var failures = 0
             for _ in 0..<4 {

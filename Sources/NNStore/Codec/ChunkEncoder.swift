@@ -8,15 +8,6 @@ public enum Compression: String, Sendable, CaseIterable {
     case fast
     /// As small as possible; may take ten times longer.
     case smallest
-
-    /// The zstd level; `nil` to store.
-    var level: Int? {
-        switch self {
-        case .none: nil
-        case .fast: 3
-        case .smallest: 19
-        }
-    }
 }
 
 /// A chunk as it goes into the file.
@@ -24,58 +15,106 @@ struct EncodedChunk: Sendable {
     /// Where the encoded bytes are.
     let memory: Memory
     let range: Range<Int>
-    let coding: ChunkRow.Coding
-    let checksum: Checksum64
+    let encoding: ChunkEncoding
     let digest: Digest
     /// Whether `memory` belongs to a ``BufferPool`` and goes back there.
     let isPooled: Bool
 }
 
-/// Buffers of one chunk's size that are used again and again.
+/// Buffers for a chunk's bytes that are used again and again.
 final class BufferPool: Sendable {
     private let free = Mutex<[Memory]>([])
 
     func take() throws(StoreError) -> Memory {
         if let memory = free.withLock({ $0.popLast() }) { return memory }
-        return try Memory.allocate(FileLayout.chunkSize)
+        return try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
     }
+
+    /// libzstd wants some room behind a frame that is about to fit.
+    static let slack = 64
 
     func giveBack(_ memory: Memory) { free.withLock { $0.append(memory) } }
 }
 
-/// Encodes chunks; one a thread.
-final class ChunkEncoder {
-    private var zstd: ZstdEncoder?
+/// Encodes chunks; for one thread at a time.
+///
+/// Sound to send: one thread at a time has an encoder (``EncoderPool``), and none keeps anything of another's work.
+final class ChunkEncoder: @unchecked Sendable {
     private let pool: BufferPool
+    /// Of these there is the one that the format version and the compression ask for, or none.
+    private var frames: ZstdEncoder?
+    private var planes: PlaneCoder?
 
-    init(_ compression: Compression, _ pool: BufferPool) throws(StoreError) {
-        zstd = if let level = compression.level { try ZstdEncoder(level: level) } else { nil }
+    /// - Parameter version: the format version that the chunks are for.
+    init(_ compression: Compression, _ version: FormatVersion, _ pool: BufferPool) throws(StoreError) {
         self.pool = pool
+        switch (compression, version.major) {
+        case (.none, _): break
+        case (.fast, 1): frames = try ZstdEncoder(level: 3)
+        case (.smallest, 1): frames = try ZstdEncoder(level: 19)
+        default: planes = try PlaneCoder(compression)
+        }
     }
 
     /// Encodes the bytes `range` of `memory`, which stays as it is until the chunk was written.
     ///
-    /// - Parameter isPooled: whether `memory` is one of the pool's; then it is given back there as soon as possible.
-    func encode(_ memory: Memory, _ range: Range<Int>, isPooled: Bool) throws(StoreError) -> EncodedChunk {
-        let digest = memory.withBytes(in: range) { Digest(of: $0) }
-        if zstd != nil {
-            let buffer = try pool.take()
-            let size = try memory.withBytes(in: range) { (source: RawSpan) throws(StoreError) in
-                try buffer.withMutableBytes(in: 0..<buffer.byteCount) {
-                    (destination: inout MutableRawSpan) throws(StoreError) in
-                    try zstd!.encode(source, into: &destination, shorterThan: source.byteCount)
-                }
+    /// - Parameters:
+    ///   - transforms: those that the dtypes of the chunk's tensors suggest, `nil` among them for none.
+    ///   - digest: that of the bytes.
+    ///   - isPooled: whether `memory` is one of the pool's; then it is given back there as soon as possible.
+    func encode(
+        _ memory: Memory, _ range: Range<Int>, _ transforms: [PlaneTransform?], _ digest: Digest, isPooled: Bool
+    ) throws(StoreError) -> EncodedChunk {
+        let buffer = try pool.take()
+        let encoding = try memory.withBytes(in: range) { (source: RawSpan) throws(StoreError) in
+            try buffer.withMutableBytes(in: 0..<buffer.byteCount) {
+                (destination: inout MutableRawSpan) throws(StoreError) in
+                try encode(source, transforms, into: &destination)
             }
-            if let size {
-                if isPooled { pool.giveBack(memory) }
-                return EncodedChunk(
-                    memory: buffer, range: 0..<size, coding: .zstd,
-                    checksum: buffer.withBytes(in: 0..<size) { Checksum64(of: $0) }, digest: digest, isPooled: true)
-            }
-            pool.giveBack(buffer)
         }
+        if let encoding {
+            if isPooled { pool.giveBack(memory) }
+            return EncodedChunk(
+                memory: buffer, range: 0..<encoding.encodedSize, encoding: encoding, digest: digest, isPooled: true)
+        }
+        pool.giveBack(buffer)
+        let checksum = memory.withBytes(in: range) { Checksum64(of: $0) }
         return EncodedChunk(
-            memory: memory, range: range, coding: .stored, checksum: memory.withBytes(in: range) { Checksum64(of: $0) },
-            digest: digest, isPooled: isPooled)
+            memory: memory, range: range, encoding: .stored(range.count, checksum), digest: digest, isPooled: isPooled)
+    }
+
+    /// `nil` if the chunk would not be shorter.
+    private func encode(
+        _ source: RawSpan, _ transforms: [PlaneTransform?], into destination: inout MutableRawSpan
+    ) throws(StoreError) -> ChunkEncoding? {
+        if let planes { return try planes.encode(source, transforms, into: &destination) }
+        guard frames != nil,
+            let size = try frames!.encode(source, into: &destination, shorterThan: source.byteCount)
+        else { return nil }
+        let checksum = destination.withBytes(in: 0..<size) { Checksum64(of: $0.bytes) }
+        return ChunkEncoding(planes: nil, parts: [ChunkPart(coding: .zstd, encodedSize: size, checksum: checksum)])
+    }
+}
+
+/// Encoders that are used again and again, by one thread after another.
+final class EncoderPool: Sendable {
+    private let free = Mutex<[ChunkEncoder]>([])
+    private let compression: Compression
+    private let version: FormatVersion
+    private let buffers: BufferPool
+
+    init(_ compression: Compression, _ version: FormatVersion, _ buffers: BufferPool) {
+        self.compression = compression
+        self.version = version
+        self.buffers = buffers
+    }
+
+    private func giveBack(_ encoder: ChunkEncoder) { free.withLock { $0.append(encoder) } }
+
+    /// Lends `body` an encoder that no other thread uses meanwhile.
+    func withEncoder<Result>(_ body: (ChunkEncoder) throws -> Result) throws -> Result {
+        let encoder = try free.withLock { $0.popLast() } ?? ChunkEncoder(compression, version, buffers)
+        defer { giveBack(encoder) }
+        return try body(encoder)
     }
 }

@@ -9,7 +9,7 @@ import CZstd
     private let context: OpaquePointer
 
     /// The most bytes that a zstd block may hold (RFC 8878 section 3.1.1.2.4).
-    private static let blockSize = 128 << 10
+    static let largestBlock = 128 << 10
 
     init() throws(StoreError) {
         guard let context = unsafe ZSTD_createCCtx() else {
@@ -29,21 +29,23 @@ import CZstd
 
     /// Encodes `source` as one frame at the beginning of `destination` and returns its size, or `nil` if the frame
     /// would not be shorter than `limit`.
+    ///
+    /// - Parameter blockSize: the bytes of a block, each of which has a Huffman table of its own.
     mutating func encode(
-        _ source: RawSpan, into destination: inout MutableRawSpan, shorterThan limit: Int
+        _ source: RawSpan, into destination: inout MutableRawSpan, shorterThan limit: Int,
+        blockSize: Int = largestBlock
     ) throws(StoreError) -> Int? {
         // A sequence without a match ends a block and has its literals.
-        let sequences = stride(from: 0, to: max(1, source.byteCount), by: LiteralFrameEncoder.blockSize).map { start in
+        let sequences = stride(from: 0, to: max(1, source.byteCount), by: blockSize).map { start in
             ZSTD_Sequence(
-                offset: 0, litLength: UInt32(min(LiteralFrameEncoder.blockSize, source.byteCount - start)),
-                matchLength: 0, rep: 0)
+                offset: 0, litLength: UInt32(min(blockSize, source.byteCount - start)), matchLength: 0, rep: 0)
         }
         let context = unsafe self.context
         let size = unsafe destination.withUnsafeMutableBytes { destination in
             unsafe source.withUnsafeBytes { source in
                 unsafe sequences.withUnsafeBufferPointer { sequences in
                     unsafe ZSTD_compressSequences(
-                        context, destination.baseAddress, min(destination.count, max(0, limit - 1)),
+                        context, destination.baseAddress, min(destination.count, limit + BufferPool.slack),
                         sequences.baseAddress, sequences.count, source.baseAddress, source.count)
                 }
             }
@@ -55,6 +57,6 @@ import CZstd
             throw .library(
                 name: "zstd", operation: "compress literals", message: unsafe String(cString: ZSTD_getErrorName(size)))
         }
-        return size
+        return size < limit ? size : nil
     }
 }

@@ -257,7 +257,7 @@ public final class Checkpoint: Sendable {
         where previous.extent.upperBound != chunk.extent.lowerBound {
             throw notMappable(name)
         }
-        guard chunks.allSatisfy({ $0.coding == .stored }) else { throw notMappable(name) }
+        guard chunks.allSatisfy({ $0.encoding.isStored }) else { throw notMappable(name) }
         let start = chunks.first?.extent.lowerBound ?? 0
         let memory = try source.map(start..<start + storage.byteCount)
         if verifying { try ChunkReader(self).check(chunks, of: storage, in: memory) }

@@ -111,8 +111,9 @@ struct ChunkReader: Sendable {
         for chunk in chunks {
             let start = chunk.sequence * FileLayout.chunkSize
             let found = memory.withBytes(in: start..<start + chunk.logicalSize) { Checksum64(of: $0) }
-            guard found == chunk.checksum else {
-                throw damaged(chunk, of: storage, "its checksum is \(found), the index says \(chunk.checksum)")
+            let expected = chunk.encoding.parts[0].checksum
+            guard found == expected else {
+                throw damaged(chunk, of: storage, "its checksum is \(found), the index says \(expected)")
             }
         }
     }

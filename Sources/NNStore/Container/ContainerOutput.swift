@@ -19,8 +19,14 @@ final class ContainerOutput {
     init(_ sink: any ByteSink, _ options: SaveOptions) throws(StoreError) {
         bytes = BufferedOutput(sink)
         self.options = options
-        index = try IndexWriter(version: FileLayout.version)
-        try bytes.append(Header(majorVersion: FileLayout.version.major).bytes)
+        let version = options.formatVersion
+        guard FileLayout.writtenVersions.contains(version) else {
+            throw .invalidArgument(
+                reason: "\(sink.name): this library writes container formats "
+                    + FileLayout.writtenVersions.map(\.description).joined(separator: " and ") + ", not \(version)")
+        }
+        index = try IndexWriter(version: version)
+        try bytes.append(Header(majorVersion: version.major).bytes)
     }
 
     /// What messages call the container.
@@ -41,29 +47,44 @@ final class ContainerOutput {
 
     // MARK: Chunks
 
-    /// Appends a chunk and its row.
-    func write(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) {
+    /// Appends a chunk and its row, and returns the row.
+    @discardableResult
+    func write(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) -> ChunkRow {
         try bytes.checkOpen()
+        var extent = 0..<0
         try step { () throws(StoreError) in
-            try append(chunk, sequence: sequence, storage: storage, storageSize: storageSize)
+            if chunk.encoding.isStored {
+                try bytes.pad(to: FileLayout.storedOffset(from: bytes.position, storageSize: storageSize))
+            }
+            if !chunk.range.isEmpty {
+                extent = bytes.position..<bytes.position + chunk.range.count
+                try chunk.memory.withBytes(in: chunk.range) { (encoded: RawSpan) throws(StoreError) in
+                    try bytes.append(encoded)
+                }
+                chunkAreaEnd = extent.upperBound
+            }
         }
+        let row = ChunkRow(
+            sequence: sequence, logicalSize: FileLayout.chunkRange(sequence, storageSize: storageSize).count,
+            extent: extent, encoding: chunk.encoding, digest: chunk.digest)
+        try addRow(row, storage: storage)
+        return row
     }
 
-    private func append(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) {
-        if chunk.coding == .stored {
-            try bytes.pad(to: FileLayout.storedOffset(from: bytes.position, storageSize: storageSize))
-        }
-        let extent = bytes.position..<bytes.position + chunk.range.count
-        try chunk.memory.withBytes(in: chunk.range) { (encoded: RawSpan) throws(StoreError) in try bytes.append(encoded)
-        }
-        chunkAreaEnd = extent.upperBound
-        let logicalSize = FileLayout.chunkRange(sequence, storageSize: storageSize).count
-        logicalBytes += logicalSize
-        try index.addChunk(
-            ChunkRow(
-                sequence: sequence, logicalSize: logicalSize, extent: extent, coding: chunk.coding,
-                checksum: chunk.checksum, digest: chunk.digest),
-            storage: storage)
+    /// Adds the row of a chunk whose bytes are those of one that was written, and returns it.
+    @discardableResult
+    func repeatChunk(_ chunk: ChunkRow, sequence: Int, storage: Int) throws(StoreError) -> ChunkRow {
+        try bytes.checkOpen()
+        let row = ChunkRow(
+            sequence: sequence, logicalSize: chunk.logicalSize, extent: chunk.extent, encoding: chunk.encoding,
+            digest: chunk.digest)
+        try addRow(row, storage: storage)
+        return row
+    }
+
+    private func addRow(_ row: ChunkRow, storage: Int) throws(StoreError) {
+        logicalBytes += row.logicalSize
+        try step { () throws(StoreError) in try index.addChunk(row, storage: storage) }
     }
 
     /// Adds a storage, all of whose chunks were written. Ids come in order.
@@ -79,6 +100,7 @@ final class ContainerOutput {
     /// Writes trees, index, tail and mark, and finishes the sink. After an error nothing is left of the container.
     func finish(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
         try bytes.checkOpen()
+        try step { () throws(StoreError) in try options.cancellation?.check() }
         try step { () throws(StoreError) in try writeEnd(state: state, metadata: metadata, ids: ids) }
         try bytes.finish(options.existing) { sink in
             if options.verifies, let file = sink as? FileSink { try verify(file) }
@@ -105,17 +127,14 @@ final class ContainerOutput {
         for (key, value) in options.sourceFacts.sorted(by: { $0.key < $1.key }) {
             try index.addExtra(key, .integer(try index.addLarge(.blob(value))))
         }
-        try index.addHistory([
-            HistoryStep(
-                action: "created", fromVersion: nil, toVersion: FileLayout.version.description, by: Library.name)
-        ])
+        try index.addHistory(options.history.isEmpty ? [.created(options.formatVersion)] : options.history)
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
             storages[ids[storage]! - 1]
         }
         let image = try index.image(contentID: contentID)
         let tailOffset = (bytes.position + FileLayout.block - 1) / FileLayout.block * FileLayout.block
         let tail = Tail(
-            version: FileLayout.version, optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,
+            version: options.formatVersion, optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,
             chunkAreaEnd: chunkAreaEnd, indexOffset: tailOffset + FileLayout.block, indexSize: image.count,
             indexDigest: image.withRawSpan { Digest(of: $0) }, contentID: contentID)
         try bytes.pad(to: tailOffset)
@@ -149,7 +168,7 @@ final class ContainerOutput {
 public enum Library {
     /// The version of the library.
     public static let version = "0.1.0"
-    /// The container format that the library writes.
+    /// The newest container format, which the library writes unless it is asked for an older one.
     public static let formatVersion = FileLayout.version
     /// Name and version.
     static let name = "NNStore \(version)"

@@ -22,14 +22,19 @@ public struct SaveOptions: Sendable {
     public var cancellation: Cancellation?
     /// Called on the saving thread with the logical bytes done so far and the total, if the total is known.
     public var progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)?
+    /// The container format's version: the newest, unless readers are to be served that know no other than an older one.
+    public var formatVersion: FormatVersion
     /// Facts for `extra` that a format's importer wants back when it exports (spec section 8).
     package var sourceFacts: [String: [UInt8]] = [:]
+    /// The container's history, if it is not made from nothing.
+    var history: [HistoryStep] = []
 
     /// The usual options: compression ``Compression/fast``, nothing replaced, durable.
     public init(
         compression: Compression = .fast, existing: ExistingDestination = .refuse, isDurable: Bool = true,
-        verifies: Bool = false, isReferencedByOthers: Bool = false, sharing: Sharing = .known, threads: Int? = nil,
-        cancellation: Cancellation? = nil, progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+        verifies: Bool = false, isReferencedByOthers: Bool = false, sharing: Sharing = .known,
+        formatVersion: FormatVersion = Library.formatVersion, threads: Int? = nil, cancellation: Cancellation? = nil,
+        progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) {
         self.compression = compression
         self.existing = existing
@@ -37,6 +42,7 @@ public struct SaveOptions: Sendable {
         self.verifies = verifies
         self.isReferencedByOthers = isReferencedByOthers
         self.sharing = sharing
+        self.formatVersion = formatVersion
         self.threads = Workers.count(threads)
         self.cancellation = cancellation
         self.progress = progress
@@ -67,29 +73,39 @@ public final class ContainerWriter {
     private let output: ContainerOutput
     private let options: SaveOptions
     private let pool = BufferPool()
-    private var encoder: ChunkEncoder
+    private let encoders: EncoderPool
     private var current: OpenStorage?
+    /// Chunks that are full and wait to be encoded, a few for each thread, in order.
+    private var waiting: [WaitingChunk] = []
     private var ids: [Storage: Int] = [:]
 
-    /// The storage that bytes are appended to.
+    /// A storage some of whose bytes are yet to come or to be encoded.
     private final class OpenStorage {
         let id: Int
         let byteCount: Int
-        var chunk: Memory
+        let transforms: [PlaneTransform?]
+        var chunk: Memory?
         var filled = 0
         var sequence = 0
         var digest: StorageDigestBuilder
 
-        init(id: Int, byteCount: Int, chunk: Memory) throws(StoreError) {
+        init(id: Int, byteCount: Int, _ transforms: [PlaneTransform?]) throws(StoreError) {
             self.id = id
             self.byteCount = byteCount
-            self.chunk = chunk
+            self.transforms = transforms
             digest = try StorageDigestBuilder(byteCount: byteCount)
         }
 
+        var chunkCount: Int { FileLayout.chunkCount(storageSize: byteCount) }
         /// The bytes that the chunk in hand still lacks.
         var room: Int { FileLayout.chunkRange(sequence, storageSize: byteCount).count - filled }
-        var isComplete: Bool { sequence == FileLayout.chunkCount(storageSize: byteCount) }
+    }
+
+    private struct WaitingChunk {
+        let storage: OpenStorage
+        let sequence: Int
+        let memory: Memory
+        let size: Int
     }
 
     /// Begins a container at `path`: a file that appears when it is finished, or a pipe or device that is there.
@@ -102,13 +118,17 @@ public final class ContainerWriter {
     public init(sink: any ByteSink, options: SaveOptions = SaveOptions()) throws(StoreError) {
         output = try ContainerOutput(sink, options)
         self.options = options
-        encoder = try ChunkEncoder(options.compression, pool)
+        encoders = EncoderPool(options.compression, options.formatVersion, pool)
     }
 
     /// Declares the next storage. Exactly `byteCount` bytes are to be appended before another one is declared.
     ///
+    /// - Parameters:
+    ///   - byteCount: the bytes of the storage.
+    ///   - dtype: the type of most of its elements, if it is known: it tells how they compress best. Without it a sample
+    ///     of each chunk has to.
     /// - Returns: the storage's identity, for the tensors of the tree. Its bytes can't be read.
-    public func declareStorage(byteCount: Int) throws(StoreError) -> Storage {
+    public func declareStorage(byteCount: Int, of dtype: DType? = nil) throws(StoreError) -> Storage {
         try output.checkOpen()
         try checkComplete()
         guard (0...TensorLayout.maximumSize).contains(byteCount) else {
@@ -118,10 +138,16 @@ public final class ContainerWriter {
             identityOf: byteCount,
             reason: "the bytes of this storage were handed to a writer and are not kept in memory")
         let id = ids.count + 1
-        let opened = try OpenStorage(id: id, byteCount: byteCount, chunk: pool.take())
+        let opened = try OpenStorage(
+            id: id, byteCount: byteCount,
+            dtype.map { PlaneTransform.all(for: CollectionOfOne($0)) } ?? PlaneTransform.forUnknownElements)
         ids[storage] = id
-        current = opened
-        try closeIfComplete(opened)
+        if byteCount > 0 {
+            current = opened
+        } else {
+            try encodeWaiting()
+            try add(opened)
+        }
         return storage
     }
 
@@ -136,13 +162,15 @@ public final class ContainerWriter {
                     reason:
                         "\(output.name): \(bytes.byteCount - position) bytes more than the storage was declared with")
             }
+            let chunk: Memory = if let chunk = current.chunk { chunk } else { try pool.take() }
+            current.chunk = chunk
             let count = min(current.room, bytes.byteCount - position)
-            current.chunk.withMutableBytes(in: current.filled..<current.filled + count) {
+            chunk.withMutableBytes(in: current.filled..<current.filled + count) {
                 $0.copy(bytes.extracting(position..<position + count))
             }
             current.filled += count
             position += count
-            if current.room == 0 { try writeChunk(of: current) }
+            if current.room == 0 { try completeChunk(of: current) }
         }
     }
 
@@ -151,24 +179,54 @@ public final class ContainerWriter {
         try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in try append(bytes) }
     }
 
-    private func writeChunk(of current: OpenStorage) throws(StoreError) {
-        try options.cancellation?.check()
-        let chunk = try encoder.encode(current.chunk, 0..<current.filled, isPooled: true)
-        try output.write(chunk, sequence: current.sequence, storage: current.id, storageSize: current.byteCount)
-        current.digest.append(chunk.digest)
-        pool.giveBack(chunk.memory)
-        current.chunk = try pool.take()
-        current.sequence += 1
-        current.filled = 0
-        options.progress?(output.logicalBytes, nil)
-        try closeIfComplete(current)
+    private func completeChunk(of storage: OpenStorage) throws(StoreError) {
+        waiting.append(
+            WaitingChunk(
+                storage: storage, sequence: storage.sequence, memory: storage.chunk!, size: storage.filled))
+        storage.chunk = nil
+        storage.sequence += 1
+        storage.filled = 0
+        if storage.sequence == storage.chunkCount { current = nil }
+        // Threads are started for each batch, so a batch gives each of them work that is worth it.
+        if waiting.count >= (options.threads == 1 ? 1 : 4 * min(options.threads, 16)) { try encodeWaiting() }
     }
 
-    private func closeIfComplete(_ storage: OpenStorage) throws(StoreError) {
-        guard storage.isComplete else { return }
+    /// Encodes the chunks that wait, on all threads, and writes them.
+    private func encodeWaiting() throws(StoreError) {
+        let batch = waiting.map { (memory: $0.memory, size: $0.size, transforms: $0.storage.transforms) }
+        let chunks = waiting
+        waiting = []
+        do {
+            var next = chunks.startIndex
+            try Workers.pipeline(
+                batch.count, threads: options.threads, window: batch.count, cancellation: options.cancellation
+            ) {
+            } produce: { [encoders] number, _ in
+                let (memory, size, transforms) = batch[number]
+                let digest = memory.withBytes(in: 0..<size) { Digest(of: $0) }
+                return try encoders.withEncoder {
+                    try $0.encode(memory, 0..<size, transforms, digest, isPooled: true)
+                }
+            } consume: { _, encoded in
+                try write(encoded, chunks[next])
+                next += 1
+            }
+        } catch {
+            throw error as! StoreError
+        }
+    }
+
+    private func write(_ encoded: EncodedChunk, _ chunk: WaitingChunk) throws(StoreError) {
+        let storage = chunk.storage
+        try output.write(encoded, sequence: chunk.sequence, storage: storage.id, storageSize: storage.byteCount)
+        storage.digest.append(encoded.digest)
+        if encoded.isPooled { pool.giveBack(encoded.memory) }
+        options.progress?(output.logicalBytes, nil)
+        if chunk.sequence + 1 == storage.chunkCount { try add(storage) }
+    }
+
+    private func add(_ storage: OpenStorage) throws(StoreError) {
         try output.add(StorageRow(id: storage.id, byteCount: storage.byteCount, digest: storage.digest.digest()))
-        pool.giveBack(storage.chunk)
-        current = nil
     }
 
     private func checkComplete() throws(StoreError) {
@@ -186,6 +244,7 @@ public final class ContainerWriter {
     /// - Throws: ``StoreError``; then there is no container.
     public func finish(_ state: StateTree, metadata: StateTree = [:]) throws {
         try checkComplete()
+        try encodeWaiting()
         try output.finish(state: state, metadata: metadata, ids: ids)
     }
 }

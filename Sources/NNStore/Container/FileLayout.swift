@@ -13,10 +13,12 @@ enum FileLayout {
     /// The most bytes that a chunk may take: coding and format overhead never make it longer than its logical bytes.
     static let maximumEncodedSize = chunkSize
 
-    /// The version that this library writes.
-    static let version = FormatVersion(1, 0)
-    /// The major versions that this library reads.
-    static let knownMajorVersions = 1...1
+    /// The newest version, which this library writes unless it is asked for an older one.
+    static let version = FormatVersion(2, 0)
+    /// The major versions that this library reads and writes.
+    static let knownMajorVersions = 1...2
+    /// The versions that this library writes.
+    static let writtenVersions = [FormatVersion(1, 0), FormatVersion(2, 0)]
 
     static let headerMagic = Array("\u{89}NNStore\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })
     static let tailMagic = Array("\u{89}NNStail\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })

@@ -46,7 +46,7 @@ final class Index: Sendable {
         self.tail = tail
         self.file = file
         self.limits = limits
-        validation = RowValidation(file: file, chunkAreaEnd: tail.chunkAreaEnd)
+        validation = RowValidation(file: file, major: tail.version.major, chunkAreaEnd: tail.chunkAreaEnd)
         try pages.checkDatabaseHeader(version: tail.version)
         try withDatabase { (database: Database) throws(StoreError) in try checkSchema(database) }
     }
@@ -396,4 +396,9 @@ public struct HistoryStep: Sendable, Hashable {
     public let toVersion: String
     /// The program and its version.
     public let by: String
+
+    /// The first step of a container that is made from nothing.
+    static func created(_ version: FormatVersion) -> HistoryStep {
+        HistoryStep(action: "created", fromVersion: nil, toVersion: version.description, by: Library.name)
+    }
 }

@@ -51,34 +51,6 @@ struct StorageRow: Sendable {
     let digest: Digest
 }
 
-/// A row of `chunk` after validation.
-struct ChunkRow: Sendable, Hashable {
-    /// How the encoded bytes of a part are to be read.
-    enum Coding: UInt8, Sendable {
-        case stored = 0
-        case zstd = 1
-    }
-
-    let sequence: Int
-    let logicalSize: Int
-    let extent: Range<Int>
-    let coding: Coding
-    let checksum: Checksum64
-    let digest: Digest
-}
-
-/// The `parts` column: 13 bytes for each part of a chunk.
-enum ChunkParts {
-    static let partSize = 13
-
-    static func encode(_ coding: ChunkRow.Coding, length: Int, checksum: Checksum64) -> [UInt8] {
-        var bytes = [coding.rawValue]
-        bytes.append(littleEndian: UInt32(length))
-        checksum.append(to: &bytes)
-        return bytes
-    }
-}
-
 /// A canonical JSON array of integers, as `shape` and `strides` have it.
 enum IntegerList {
     static func encode(_ values: [Int]) -> String {

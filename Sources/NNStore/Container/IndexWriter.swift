@@ -13,7 +13,7 @@ final class IndexWriter {
         for object in IndexSchema.objects { try database.execute(object.sql) }
         storageRows = try database.prepare("INSERT INTO storage(id, nbytes, digest) VALUES (?, ?, ?)")
         chunkRows = try database.prepare(
-            "INSERT INTO chunk(\(RowValidation.chunkColumns)) VALUES (?, ?, 0, ?, ?, 0, 1, ?, ?)")
+            "INSERT INTO chunk(\(RowValidation.chunkColumns)) VALUES (?, ?, 0, ?, ?, ?, ?, ?, ?)")
     }
 
     func addStorage(_ storage: StorageRow) throws(StoreError) {
@@ -23,8 +23,8 @@ final class IndexWriter {
     func addChunk(_ chunk: ChunkRow, storage: Int) throws(StoreError) {
         try chunkRows.run(
             .integer(storage), .integer(chunk.sequence), .integer(chunk.extent.lowerBound),
-            .integer(chunk.extent.count),
-            .blob(ChunkParts.encode(chunk.coding, length: chunk.extent.count, checksum: chunk.checksum)),
+            .integer(chunk.extent.count), .integer(chunk.encoding.planes.map { $0.isRotated ? 2 : 1 } ?? 0),
+            .integer(chunk.encoding.planes?.width ?? 1), .blob(ChunkParts.encode(chunk.encoding.parts)),
             .blob(chunk.digest.bytes))
     }
 

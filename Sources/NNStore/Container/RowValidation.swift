@@ -20,6 +20,8 @@ enum RowName: ExpressibleByStringInterpolation, CustomStringConvertible {
 /// here keeps the rules of spec sections 4 to 8 that concern a single row.
 struct RowValidation: Sendable {
     let file: String
+    /// The file's major version.
+    let major: Int
     /// The end of the chunk area.
     let chunkAreaEnd: Int
 
@@ -61,7 +63,7 @@ struct RowValidation: Sendable {
             throw damaged(name, "its position is negative")
         }
         guard case .integer(let kindNumber) = row.value(3), let kind = NodeKind(rawValue: kindNumber) else {
-            throw damaged(name, "its kind is none that format 1 has")
+            throw damaged(name, "its kind is none that format \(major) has")
         }
         let tag: String?
         switch row.value(4) {
@@ -226,36 +228,75 @@ struct RowValidation: Sendable {
         guard sequence >= 0, sequence < FileLayout.chunkCount(storageSize: storage.byteCount) else {
             throw damaged(name, "a storage of \(storage.byteCount) bytes has no such chunk")
         }
-        guard source == 0 else { throw damaged(name, "it is in source \(source), which format 1 does not have") }
-        guard transform == 0, width == 1 else {
-            throw damaged(name, "it has transform \(transform) and width \(width), which format 1 does not have")
+        guard source == 0 else { throw damaged(name, "it is in source \(source), which format \(major) does not have") }
+        guard digest.count == 16 else { throw damaged(name, "its digest has \(digest.count) bytes, not 16") }
+        let logicalSize = FileLayout.chunkRange(sequence, storageSize: storage.byteCount).count
+        let planes = try planes(transform, width, logicalSize, name)
+        guard let decoded = ChunkParts.decode(parts) else {
+            throw damaged(name, "one of its parts has a coding or a length that there is not")
         }
-        guard offset >= FileLayout.block, length > 0, length <= chunkAreaEnd, offset <= chunkAreaEnd - length else {
+        let encoding = ChunkEncoding(planes: planes, parts: decoded)
+        try checkParts(encoding, logicalSize, name)
+        let encodedSize = encoding.encodedSize
+        guard length == encodedSize else {
+            throw damaged(name, "its extent has \(length) bytes, its parts have \(encodedSize)")
+        }
+        let isEmpty = length == 0 && offset == 0
+        guard
+            isEmpty || offset >= FileLayout.block && length > 0 && length <= chunkAreaEnd
+                && offset <= chunkAreaEnd - length
+        else {
             throw damaged(name, "its \(length) bytes at file offset \(offset) are outside the chunk area")
         }
-        guard parts.count == ChunkParts.partSize, let coding = ChunkRow.Coding(rawValue: parts[0]),
-            parts.withRawSpan({ Int($0.littleEndian(at: 1, as: UInt32.self)) }) == length
-        else { throw damaged(name, "its parts are not one stored part or one zstd frame of \(length) bytes") }
-        guard digest.count == 16 else { throw damaged(name, "its digest has \(digest.count) bytes, not 16") }
-
-        let logicalSize = FileLayout.chunkRange(sequence, storageSize: storage.byteCount).count
-        switch coding {
-        case .stored:
-            guard length == logicalSize else {
-                throw damaged(name, "it has \(length) stored bytes for \(logicalSize) logical ones")
-            }
+        if encoding.isStored {
             guard offset % FileLayout.storedAlignment(storageSize: storage.byteCount) == 0 else {
                 throw damaged(name, "its stored bytes at file offset \(offset) are not aligned")
             }
-        case .zstd:
-            guard length < logicalSize else {
-                throw damaged(name, "its zstd frame of \(length) bytes is not shorter than its \(logicalSize) bytes")
-            }
+        } else if length >= logicalSize {
+            throw damaged(name, "its \(length) encoded bytes are not shorter than its \(logicalSize) bytes")
         }
         return ChunkRow(
-            sequence: sequence, logicalSize: logicalSize, extent: offset..<offset + length, coding: coding,
-            checksum: parts.withRawSpan { Checksum64(in: $0, at: 5) },
+            sequence: sequence, logicalSize: logicalSize, extent: offset..<offset + length, encoding: encoding,
             digest: digest.withRawSpan { Digest(in: $0, at: 0) })
+    }
+
+    private func planes(
+        _ transform: Int, _ width: Int, _ logicalSize: Int, _ name: RowName
+    ) throws(StoreError) -> PlaneTransform? {
+        if transform == 0, width == 1 { return nil }
+        guard major >= 2, (1...2).contains(transform), PlaneTransform.widths.contains(width) else {
+            throw damaged(name, "it has transform \(transform) and width \(width), which format \(major) does not have")
+        }
+        guard width <= logicalSize else {
+            throw damaged(name, "its \(logicalSize) bytes are less than an element of width \(width)")
+        }
+        return PlaneTransform(width: width, isRotated: transform == 2)
+    }
+
+    /// That the parts are those of the transform, and that each can hold its bytes.
+    private func checkParts(_ encoding: ChunkEncoding, _ logicalSize: Int, _ name: RowName) throws(StoreError) {
+        let sizes = ChunkEncoding.partSizes(encoding.planes, logicalSize: logicalSize)
+        guard encoding.parts.count == sizes.count else {
+            throw damaged(name, "it has \(encoding.parts.count) parts, its transform asks for \(sizes.count)")
+        }
+        for (number, (part, size)) in zip(encoding.parts, sizes).enumerated() {
+            switch part.coding {
+            case .stored:
+                guard part.encodedSize == size else {
+                    throw damaged(name, "part \(number) has \(part.encodedSize) stored bytes for \(size)")
+                }
+            case .zstd:
+                guard part.encodedSize > 0, part.encodedSize < size else {
+                    throw damaged(
+                        name, "the zstd frame of part \(number), \(part.encodedSize) bytes, is not shorter than \(size)")
+                }
+            case .constant:
+                guard major >= 2 else { throw damaged(name, "part \(number) is constant, which format 1 does not have") }
+            }
+            if let width = encoding.planes?.width, number == width, part.coding != .stored {
+                throw damaged(name, "its remainder is not stored")
+            }
+        }
     }
 
     /// That a tensor lies inside its storage.

@@ -38,136 +38,75 @@ extension Checkpoint {
         try state.checkDepth()
         try metadata.checkDepth()
         let state = options.keepsSharing ? state : try state.withoutSharing()
-        let plan = try SavePlan(state)
+        let plan = SavePlan(state)
+        let writing = try StorageWriting(plan.storages, options)
         let output = try output()
-        try plan.writeChunks(to: output, options)
+        try writing.write(to: output)
         try output.finish(state: try plan.rebased(state), metadata: metadata, ids: plan.ids)
     }
 }
 
 /// What of a tree is to be written: its storages in the order of first use, and what of each is visible.
 private struct SavePlan {
-    private struct Part {
-        let storage: Storage
-        let visibility: StorageVisibility
-        /// The number of this storage's first chunk among all chunks.
-        let firstChunk: Int
-
-        var byteCount: Int { visibility.range.count }
-    }
-
-    private var parts: [Part] = []
-    private let chunkCount: Int
-    private let logicalBytes: Int
+    private(set) var storages: [VisibleStorage] = []
     /// Ids by storage, counted from 1.
     private(set) var ids: [Storage: Int] = [:]
 
-    init(_ state: StateTree) throws(StoreError) {
+    init(_ state: StateTree) {
         var layouts: [[TensorLayout]] = []
-        var storages: [Storage] = []
+        var inOrder: [Storage] = []
         for (_, tensor) in state.tensors {
             if let id = ids[tensor.storage] {
                 layouts[id - 1].append(tensor.layout)
             } else {
-                storages.append(tensor.storage)
+                inOrder.append(tensor.storage)
                 layouts.append([tensor.layout])
-                ids[tensor.storage] = storages.count
+                ids[tensor.storage] = inOrder.count
             }
         }
-        var chunks = 0
-        var bytes = 0
-        for (storage, layouts) in zip(storages, layouts) {
-            let visibility = StorageVisibility(layouts)
-            parts.append(Part(storage: storage, visibility: visibility, firstChunk: chunks))
-            chunks += FileLayout.chunkCount(storageSize: visibility.range.count)
-            let (sum, overflow) = bytes.addingReportingOverflow(visibility.range.count)
-            guard !overflow else { throw .invalidTree(path: "", reason: "its storages have more than 2^63 bytes") }
-            bytes = sum
-        }
-        chunkCount = chunks
-        logicalBytes = bytes
+        storages = zip(inOrder, layouts).map { VisibleStorage($0, $1) }
     }
 
     /// The tree with the offsets that its tensors have in what is written.
     func rebased(_ state: StateTree) throws(StoreError) -> StateTree {
         try state.mapTensors { (tensor) throws(StoreError) in
             var tensor = tensor
-            tensor.layout = try tensor.layout.rebased(by: parts[ids[tensor.storage]! - 1].visibility.range.lowerBound)
+            tensor.layout = try tensor.layout.rebased(
+                by: storages[ids[tensor.storage]! - 1].visibility.range.lowerBound)
             return tensor
-        }
-    }
-
-    func writeChunks(to output: ContainerOutput, _ options: SaveOptions) throws {
-        let pool = BufferPool()
-        let parts = parts
-        // The part that a chunk belongs to: the last one that begins at or before it and has chunks.
-        @Sendable func part(of chunk: Int) -> Int {
-            var (low, high) = (0, parts.count)
-            while high - low > 1 {
-                let middle = (low + high) / 2
-                if parts[middle].firstChunk <= chunk { low = middle } else { high = middle }
-            }
-            return low
-        }
-        var nextStorage = 0
-        var digest: StorageDigestBuilder?
-        func begin() throws(StoreError) {
-            // Storages without chunks come and go at once.
-            while nextStorage < parts.count {
-                let builder = try StorageDigestBuilder(byteCount: parts[nextStorage].byteCount)
-                nextStorage += 1
-                if parts[nextStorage - 1].byteCount > 0 {
-                    digest = builder
-                    return
-                }
-                try output.add(StorageRow(id: nextStorage, byteCount: 0, digest: builder.digest()))
-            }
-        }
-        try begin()
-        try Workers.pipeline(
-            chunkCount, threads: options.threads, window: 2 * options.threads, cancellation: options.cancellation
-        ) {
-            try ChunkEncoder(options.compression, pool)
-        } produce: { chunk, encoder in
-            let part = parts[part(of: chunk)]
-            return try encoder.encodeChunk(chunk - part.firstChunk, of: part.storage, part.visibility, pool)
-        } consume: { chunk, encoded in
-            let id = nextStorage
-            let part = parts[id - 1]
-            let sequence = chunk - part.firstChunk
-            try output.write(encoded, sequence: sequence, storage: id, storageSize: part.byteCount)
-            digest!.append(encoded.digest)
-            if encoded.isPooled { pool.giveBack(encoded.memory) }
-            if sequence + 1 == FileLayout.chunkCount(storageSize: part.byteCount) {
-                try output.add(StorageRow(id: id, byteCount: part.byteCount, digest: digest!.digest()))
-                try begin()
-            }
-            options.progress?(output.logicalBytes, logicalBytes)
         }
     }
 }
 
-extension ChunkEncoder {
-    /// Encodes a chunk of what is visible of a storage: from its memory where it can be used as it is, else from a copy
-    /// in which unseen bytes are zero.
-    fileprivate func encodeChunk(
-        _ sequence: Int, of storage: Storage, _ visibility: StorageVisibility, _ pool: BufferPool
-    ) throws -> EncodedChunk {
-        let inVisible = FileLayout.chunkRange(sequence, storageSize: visibility.range.count)
+/// What tensors see of a storage: from its memory where it can be used as it is, else a copy in which unseen bytes are
+/// zero.
+private struct VisibleStorage: ChunkSource {
+    let storage: Storage
+    let visibility: StorageVisibility
+    let transforms: [PlaneTransform?]
+
+    init(_ storage: Storage, _ layouts: [TensorLayout]) {
+        self.storage = storage
+        visibility = StorageVisibility(layouts)
+        transforms = PlaneTransform.all(for: layouts.lazy.filter { !$0.isEmpty }.map(\.dtype))
+    }
+
+    var byteCount: Int { visibility.range.count }
+
+    func bytes(of sequence: Int, _ pool: BufferPool) throws -> ChunkBytes {
+        let inVisible = FileLayout.chunkRange(sequence, storageSize: byteCount)
         let start = visibility.range.lowerBound
         let range = start + inVisible.lowerBound..<start + inVisible.upperBound
         if visibility.isSolid,
-            let encoded = try storage.withMemory({ memory throws(StoreError) in
-                try encode(memory, range, isPooled: false)
-            })
+            let bytes = storage.withMemory({ ChunkBytes(memory: $0, range: range, isPooled: false) })
         {
-            return encoded
+            return bytes
         }
         let buffer = try pool.take()
         try buffer.withMutableBytes(in: 0..<range.count) { bytes in
             try storage.read(range, into: &bytes)
             visibility.zeroUnseen(in: range, &bytes)
         }
-        return try encode(buffer, 0..<range.count, isPooled: true)
+        return ChunkBytes(memory: buffer, range: 0..<range.count, isPooled: true)
     }
 }

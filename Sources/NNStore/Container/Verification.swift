@@ -201,7 +201,7 @@ private struct Verification {
 
     /// That a container saved with `none` can be mapped (spec section 7).
     private mutating func checkAdjacent(_ chunks: [Chunk]) {
-        for chunk in chunks where chunk.row.coding != .stored {
+        for chunk in chunks where !chunk.row.encoding.isStored {
             report(chunk, .row, "it is compressed in a container that was saved with none")
         }
         for (chunk, next) in zip(chunks, chunks.dropFirst())
@@ -215,16 +215,15 @@ private struct Verification {
         for (chunk, next) in zip(sorted, sorted.dropFirst())
         where next.row.extent.lowerBound < chunk.row.extent.upperBound {
             let isShared =
-                chunk.row.extent == next.row.extent && chunk.row.coding == next.row.coding
-                && chunk.row.checksum == next.row.checksum && chunk.row.digest == next.row.digest
-                && chunk.row.logicalSize == next.row.logicalSize
+                chunk.row.extent == next.row.extent && chunk.row.encoding == next.row.encoding
+                && chunk.row.digest == next.row.digest && chunk.row.logicalSize == next.row.logicalSize
             if !isShared {
                 report(
                     next, .row,
                     "its bytes overlap those of chunk \(chunk.row.sequence) of storage \(chunk.storage.id)")
             }
         }
-        let end = chunks.map(\.row.extent.upperBound).max() ?? FileLayout.block
+        let end = chunks.reduce(FileLayout.block) { max($0, $1.row.extent.upperBound) }
         if end != checkpoint.tail.chunkAreaEnd, areAll {
             report.problems.append(
                 Problem(.tail, "the chunk area ends at \(checkpoint.tail.chunkAreaEnd), the last chunk at \(end)"))
@@ -293,6 +292,8 @@ private struct Verification {
 private final class ChunkVerifier {
     private let decoder: ChunkDecoder
     private let buffer: Memory
+    /// The last digest of a constant chunk: a container of a few pages may have a million chunks of zeros.
+    private var constant: (byte: UInt8, size: Int, digest: Digest)?
 
     init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
         decoder = try ChunkDecoder(source, version)
@@ -308,11 +309,7 @@ private final class ChunkVerifier {
                 }
                 return nil
             }
-            let digest = try buffer.withMutableBytes(in: 0..<chunk.logicalSize) {
-                (bytes) throws(ChunkDecoder.Failure) in
-                try decoder.decode(chunk, into: &bytes)
-                return Digest(of: bytes.bytes)
-            }
+            let digest = try digest(of: chunk)
             if digest == chunk.digest { return nil }
             return Problem(.digest, "its digest is \(digest), the index says \(chunk.digest)")
         } catch {
@@ -321,5 +318,17 @@ private final class ChunkVerifier {
             case .damaged(let reason): return Problem(.chunk, reason)
             }
         }
+    }
+    private func digest(of chunk: ChunkRow) throws(ChunkDecoder.Failure) -> Digest {
+        if let byte = chunk.encoding.constant, let constant, constant.byte == byte, constant.size == chunk.logicalSize {
+            return constant.digest
+        }
+        let digest = try buffer.withMutableBytes(in: 0..<chunk.logicalSize) {
+            (bytes) throws(ChunkDecoder.Failure) in
+            try decoder.decode(chunk, into: &bytes)
+            return Digest(of: bytes.bytes)
+        }
+        if let byte = chunk.encoding.constant { constant = (byte, chunk.logicalSize, digest) }
+        return digest
     }
 }

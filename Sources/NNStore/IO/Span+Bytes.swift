@@ -38,9 +38,12 @@ extension MutableRawSpan {
     }
 
     /// Sets all bytes to zero.
-    package mutating func zero() {
+    package mutating func zero() { fill(0) }
+
+    /// Sets all bytes to `byte`.
+    package mutating func fill(_ byte: UInt8) {
         unsafe withUnsafeMutableBytes { bytes in
-            if let start = bytes.baseAddress { unsafe memset(start, 0, bytes.count) }
+            if let start = bytes.baseAddress { unsafe memset(start, Int32(byte), bytes.count) }
         }
     }
 }
@@ -58,6 +61,27 @@ extension RawSpan {
             position += 1
         }
         return nil
+    }
+
+    /// The byte that all bytes are; `nil` if they differ or there are none.
+    package var constantByte: UInt8? {
+        if isEmpty { return nil }
+        // Every byte equals its successor. Where they do not all, the comparison ends at the first that does not.
+        return unsafe withUnsafeBytes { bytes in
+            let start = bytes.baseAddress!
+            return unsafe memcmp(start, start + 1, bytes.count - 1) == 0 ? bytes[0] : nil
+        }
+    }
+
+    /// Whether both have the same bytes.
+    package func hasSameBytes(as other: RawSpan) -> Bool {
+        if byteCount != other.byteCount { return false }
+        return unsafe withUnsafeBytes { own in
+            unsafe other.withUnsafeBytes { other in
+                guard let own = own.baseAddress, let other = other.baseAddress else { return true }
+                return unsafe memcmp(own, other, byteCount) == 0
+            }
+        }
     }
 
     /// The bytes as an array.

@@ -1,4 +1,4 @@
-import NNStore
+@testable import NNStore
 import Synchronization
 
 /// A test double for a file: a source over bytes in memory.
@@ -85,6 +85,11 @@ func containerBytes(
     let sink = MemorySink()
     try Checkpoint.save(state, metadata: metadata, to: sink, options: options)
     return sink.contents
+}
+
+/// Every compression in every format version.
+let allKinds: [(compression: Compression, version: FormatVersion)] = FileLayout.writtenVersions.flatMap { version in
+    Compression.allCases.map { ($0, version) }
 }
 
 extension StateTensor {

@@ -1,0 +1,202 @@
+/// Encodes the chunks of format 2: planes of elements, each in the cheapest coding (spec section 7); one a thread.
+///
+/// What it makes of a chunk depends on the chunk's bytes, the transforms offered and the compression alone, so files
+/// are equal whatever the number of threads.
+final class PlaneCoder {
+    private let effort: Effort
+    private var literals: LiteralFrameEncoder
+    private var matches: ZstdEncoder
+    private var sampler = PlaneSampler()
+    private let planes: Memory
+    /// For a second try, when the first one is to be kept until it is known which is shorter.
+    private let second: Memory
+
+    private enum Effort {
+        /// A sample of each plane decides.
+        case sampling
+        /// Everything that may be shorter is tried.
+        case trying
+    }
+
+    /// - Parameter compression: `fast` or `smallest`.
+    init(_ compression: Compression) throws(StoreError) {
+        effort = compression == .smallest ? .trying : .sampling
+        literals = try LiteralFrameEncoder()
+        matches = try ZstdEncoder(level: compression == .smallest ? 19 : 3)
+        planes = try Memory.allocate(FileLayout.chunkSize)
+        second = try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
+    }
+
+    /// Encodes a chunk to the beginning of `destination`, which has its size at least; `nil` if it would not be shorter.
+    ///
+    /// - Parameter transforms: those that the dtypes of the chunk's tensors suggest, `nil` among them for none.
+    func encode(
+        _ source: RawSpan, _ transforms: [PlaneTransform?], into destination: inout MutableRawSpan
+    ) throws(StoreError) -> ChunkEncoding? {
+        if let byte = source.constantByte { return ChunkEncoding(planes: nil, parts: [ChunkPart(constant: byte)]) }
+        let fitting = transforms.filter { ($0?.width ?? 1) <= source.byteCount }
+        let encoding: ChunkEncoding
+        switch effort {
+        case .sampling:
+            encoding = try encode(source, fitting.count > 1 ? likeliest(fitting, source) : fitting.first ?? nil, &destination)
+        case .trying:
+            encoding = try encodeShortest(source, fitting, &destination)
+        }
+        return PlaneCoder.cost(encoding) < source.byteCount + ChunkParts.partSize ? encoding : nil
+    }
+
+    /// What an encoding takes in the file, its parts in the index included.
+    private static func cost(_ encoding: ChunkEncoding) -> Int {
+        encoding.encodedSize + encoding.parts.count * ChunkParts.partSize
+    }
+
+    /// Of several transforms the one that a sample of the chunk is shortest with.
+    private func likeliest(_ transforms: [PlaneTransform?], _ source: RawSpan) -> PlaneTransform? {
+        // From the middle, at a multiple of every width.
+        let size = min(source.byteCount, 32 << 10) / 8 * 8
+        let start = (source.byteCount - size) / 2 / 8 * 8
+        let part = source.extracting(start..<start + size)
+        var best: (transform: PlaneTransform?, size: Int)?
+        for transform in transforms where size > 0 {
+            let estimate: Int
+            if let transform {
+                planes.withMutableBytes(in: 0..<size) { transform.split(part, into: &$0) }
+                let count = size / transform.width
+                estimate = (0..<transform.width).reduce(0) { sum, plane in
+                    sum + planes.withBytes(in: plane * count..<(plane + 1) * count) { estimatedSize($0) }
+                }
+            } else {
+                estimate = estimatedSize(part)
+            }
+            if estimate < best?.size ?? .max { best = (transform, estimate) }
+        }
+        return best?.transform
+    }
+
+    private func estimatedSize(_ plane: RawSpan) -> Int {
+        plane.constantByte != nil ? 0 : min(plane.byteCount, sampler.sample(plane).literalSize(plane.byteCount))
+    }
+
+    /// Encodes with each transform and without one, and keeps the shortest.
+    private func encodeShortest(
+        _ source: RawSpan, _ transforms: [PlaneTransform?], _ destination: inout MutableRawSpan
+    ) throws(StoreError) -> ChunkEncoding {
+        var best = try encode(source, nil, &destination)
+        let candidate = try Memory.allocate(source.byteCount + BufferPool.slack)
+        for transform in transforms where transform != nil {
+            let encoding = try candidate.withMutableBytes(in: 0..<candidate.byteCount) {
+                (bytes: inout MutableRawSpan) throws(StoreError) in try encode(source, transform, &bytes)
+            }
+            if PlaneCoder.cost(encoding) < PlaneCoder.cost(best) {
+                candidate.withBytes(in: 0..<encoding.encodedSize) { destination.copy($0) }
+                best = encoding
+            }
+        }
+        return best
+    }
+
+    private func encode(
+        _ source: RawSpan, _ transform: PlaneTransform?, _ destination: inout MutableRawSpan
+    ) throws(StoreError) -> ChunkEncoding {
+        guard let transform else {
+            let part = try encodePart(source, into: &destination, at: 0)
+            return ChunkEncoding(planes: nil, parts: [part])
+        }
+        let count = source.byteCount / transform.width
+        let whole = count * transform.width
+        planes.withMutableBytes(in: 0..<whole) { transform.split(source.extracting(0..<whole), into: &$0) }
+        var parts: [ChunkPart] = []
+        var position = 0
+        for plane in 0..<transform.width {
+            let part = try planes.withBytes(in: plane * count..<(plane + 1) * count) {
+                (bytes: RawSpan) throws(StoreError) in try encodePart(bytes, into: &destination, at: position)
+            }
+            position += part.encodedSize
+            parts.append(part)
+        }
+        if whole < source.byteCount {
+            parts.append(store(source.extracting(whole..<source.byteCount), in: &destination, at: position))
+        }
+        return ChunkEncoding(planes: transform, parts: parts)
+    }
+
+    /// Encodes a plane to `position` in its cheapest coding. There is room for all of its bytes.
+    private func encodePart(
+        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int
+    ) throws(StoreError) -> ChunkPart {
+        if let byte = plane.constantByte { return ChunkPart(constant: byte) }
+        let size = plane.byteCount
+        let sample = sampler.sample(plane)
+        var length: Int?
+        switch effort {
+        case .sampling:
+            let literalSize = sample.literalSize(size)
+            if sample.hasRepeats {
+                length = try encodeMatches(plane, into: &destination, at: position)
+                if literalSize < length ?? size {
+                    length = try improve(length ?? size, plane, in: &destination, at: position) ?? length
+                }
+            } else if sample.isSkewed, literalSize < size - size / PlaneCoder.leastGain {
+                length = try encodeLiterals(plane, into: &destination, at: position, LiteralFrameEncoder.largestBlock)
+            }
+        case .trying:
+            length = try encodeLiterals(plane, into: &destination, at: position, LiteralFrameEncoder.largestBlock)
+            for blockSize in PlaneCoder.smallBlocks where blockSize < size && length != nil {
+                length =
+                    try improve(length ?? size, plane, in: &destination, at: position, blockSize: blockSize) ?? length
+            }
+            if sample.repeatCount * 64 > sample.byteCount {
+                length = try improve(length ?? size, plane, in: &destination, at: position, matches: true) ?? length
+            }
+        }
+        guard let length else { return store(plane, in: &destination, at: position) }
+        let checksum = destination.withBytes(in: position..<position + length) { Checksum64(of: $0.bytes) }
+        return ChunkPart(coding: .zstd, encodedSize: length, checksum: checksum)
+    }
+
+    /// A plane whose sample promises to lose less than this part of its size is stored: it would cost more time than
+    /// the bytes are worth.
+    private static let leastGain = 128
+    private static let smallBlocks = [32 << 10]
+
+    private func encodeLiterals(
+        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int, _ blockSize: Int
+    ) throws(StoreError) -> Int? {
+        try destination.withBytes(in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)) {
+            (bytes: inout MutableRawSpan) throws(StoreError) in
+            try literals.encode(plane, into: &bytes, shorterThan: plane.byteCount, blockSize: blockSize)
+        }
+    }
+
+    private func encodeMatches(
+        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int
+    ) throws(StoreError) -> Int? {
+        try destination.withBytes(in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)) {
+            (bytes: inout MutableRawSpan) throws(StoreError) in
+            try matches.encode(plane, into: &bytes, shorterThan: plane.byteCount)
+        }
+    }
+
+    /// Puts another encoding in the place of one of `length` bytes, if it is shorter; returns its length then.
+    private func improve(
+        _ length: Int, _ plane: RawSpan, in destination: inout MutableRawSpan, at position: Int,
+        blockSize: Int = LiteralFrameEncoder.largestBlock, matches withMatches: Bool = false
+    ) throws(StoreError) -> Int? {
+        let better = try second.withMutableBytes(in: 0..<second.byteCount) {
+            (bytes: inout MutableRawSpan) throws(StoreError) in
+            withMatches
+                ? try matches.encode(plane, into: &bytes, shorterThan: length)
+                : try literals.encode(plane, into: &bytes, shorterThan: length, blockSize: blockSize)
+        }
+        guard let better else { return nil }
+        second.withBytes(in: 0..<better) { bytes in
+            destination.withBytes(in: position..<position + better) { $0.copy(bytes) }
+        }
+        return better
+    }
+
+    private func store(_ bytes: RawSpan, in destination: inout MutableRawSpan, at position: Int) -> ChunkPart {
+        destination.withBytes(in: position..<position + bytes.byteCount) { $0.copy(bytes) }
+        return ChunkPart(coding: .stored, encodedSize: bytes.byteCount, checksum: Checksum64(of: bytes))
+    }
+}

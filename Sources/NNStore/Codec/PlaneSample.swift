@@ -1,0 +1,123 @@
+/// What a sample of a plane tells about the size it will have when it is encoded.
+///
+/// Whole numbers alone: a decision that hung on the last bit of a logarithm would give other files on another machine.
+struct PlaneSample {
+    /// The bytes of the sample.
+    let byteCount: Int
+    /// The order-0 entropy of the sample in 1/65536 bits, all bytes together, with the correction of Miller and Madow
+    /// for what a sample does not show.
+    let entropy: Int
+    /// How many values of bytes there are.
+    let distinctCount: Int
+    /// How many windows of eight bytes the sample had before, of about `byteCount`.
+    let repeatCount: Int
+    /// How many bytes are zero.
+    let zeroCount: Int
+    /// How many bytes have the most frequent value.
+    let largestCount: Int
+
+    /// Whether matches may be worth a search. Exponents of weights repeat eight at a time in less than a hundredth of
+    /// the places; rows of zeros, masks and indices nearly everywhere.
+    var hasRepeats: Bool { repeatCount * 40 > byteCount }
+
+    /// Whether libzstd would Huffman-code such bytes: it does not where no value stands out.
+    var isSkewed: Bool { largestCount * 128 > byteCount }
+
+    /// The size that a frame of literals will have about, for `count` bytes like these.
+    func literalSize(_ count: Int) -> Int {
+        if count == 0 || byteCount == 0 { return count }
+        // A block has a table of weights, half a byte for each value at most, and some headers.
+        let blocks = (count - 1) / LiteralFrameEncoder.largestBlock + 1
+        return entropy * count / (byteCount << 19) + 12 + blocks * (16 + distinctCount / 4)
+    }
+}
+
+/// Takes samples of planes; one a thread.
+struct PlaneSampler {
+    /// A sample has at most this many bytes, from a few places that are spread evenly.
+    private static let sampleSize = 8192
+    /// Many: zeros often stand in one run (biases, padding, rows that were never trained), which fewer would miss.
+    private static let places = 32
+
+    private var counts = [UInt32](repeating: 0, count: 256)
+    private var seen = [UInt16](repeating: 0, count: 1 << tableBits)
+    private static let tableBits = 13
+
+    /// A sample of `plane`, which is not empty.
+    mutating func sample(_ plane: RawSpan) -> PlaneSample {
+        for value in 0..<256 { counts[value] = 0 }
+        for slot in seen.indices { seen[slot] = 0 }
+        var repeats = 0
+        let size = plane.byteCount
+        if size <= PlaneSampler.sampleSize {
+            repeats = add(plane)
+        } else {
+            let place = PlaneSampler.sampleSize / PlaneSampler.places
+            for number in 0..<PlaneSampler.places {
+                let start = (size - place) * number / (PlaneSampler.places - 1)
+                repeats += add(plane.extracting(start..<start + place))
+            }
+        }
+        let count = min(size, PlaneSampler.sampleSize)
+        // n log n - Σ c log c, n and c being counts, is the entropy of all n bytes.
+        var entropy = count * FixedLogarithm.base2(count)
+        var distinct = 0
+        for occurrences in counts where occurrences > 0 {
+            distinct += 1
+            entropy -= Int(occurrences) * FixedLogarithm.base2(Int(occurrences))
+        }
+        entropy += (distinct - 1) * FixedLogarithm.halfBase2OfE
+        return PlaneSample(
+            byteCount: count, entropy: entropy, distinctCount: distinct, repeatCount: repeats,
+            zeroCount: Int(counts[0]), largestCount: Int(counts.max()!))
+    }
+
+    /// Counts bytes and returns how many windows were seen before.
+    private mutating func add(_ bytes: RawSpan) -> Int {
+        let size = bytes.byteCount
+        var repeats = 0
+        // Sound: positions stay below the size; slots are shifted to fewer bits than the table has.
+        unsafe bytes.withUnsafeBytes { bytes in
+            for position in 0..<size { unsafe counts[Int(bytes[position])] &+= 1 }
+            guard size >= 8 else { return }
+            for position in 0...size - 8 {
+                let window = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+                let hash = UInt64(littleEndian: window) &* 0x9e37_79b9_7f4a_7c15
+                let slot = Int(hash &>> UInt64(64 - PlaneSampler.tableBits))
+                // Zero stands for an empty slot.
+                let tag = UInt16(truncatingIfNeeded: hash &>> 32) | 1
+                if seen[slot] == tag { repeats &+= 1 }
+                seen[slot] = tag
+            }
+        }
+        return repeats
+    }
+}
+
+/// Logarithms of small whole numbers in 1/65536, the same on every machine.
+private enum FixedLogarithm {
+    /// log₂(e)/2 in 1/65536.
+    static let halfBase2OfE = 47_274
+
+    private static let table: [Int] = (0...8192).map { $0 == 0 ? 0 : compute($0) }
+
+    /// The binary logarithm of a number from 1 to 8192.
+    static func base2(_ value: Int) -> Int { table[value] }
+
+    /// Bit by bit: squaring a number between 1 and 2 doubles its logarithm.
+    private static func compute(_ value: Int) -> Int {
+        let whole = Int.bitWidth - 1 - value.leadingZeroBitCount
+        // Between 1 and 2, with 31 bits after the point.
+        var rest = UInt64(value) << UInt64(31 - whole)
+        var result = whole
+        for _ in 0..<16 {
+            rest = rest * rest >> 31
+            result <<= 1
+            if rest >= 1 << 32 {
+                rest >>= 1
+                result |= 1
+            }
+        }
+        return result
+    }
+}
