@@ -32,7 +32,7 @@ xxh64, xxh128 = xxhash.xxh3_64_digest, xxhash.xxh3_128_digest  # in canonical fo
 PAGE = 4096
 CHUNK = 1 << 20
 I64_MAX = (1 << 63) - 1
-MAJOR = 1
+MAJORS = (1, 2)
 KNOWN_REQUIRED, KNOWN_OPTIONAL = 0, 1  # masks of feature bits
 HEADER_MAGIC, TAIL_MAGIC, END_MARK = b"\x89NNStore\r\n\x1a\n", b"\x89NNStail\r\n\x1a\n", b"Start-Of-SQLite3-"
 MAX_DEPTH, MAX_DIMENSIONS = 200, 64
@@ -48,7 +48,7 @@ UNSIGNED, LARGER, DOUBLE, STRING, BYTES, SCALAR, ARRAY, STRINGS = range(9, 17)
 # Section 3: what the first page has at these offsets, besides its number of pages.
 FIRST_PAGE = {
     0: b"SQLite format 3\0" + bytes.fromhex("1000 0101 08 402020"), 32: bytes(8), 44: b"\0\0\0\4", 52: bytes(4),
-    56: b"\0\0\0\1", 60: MAJOR.to_bytes(4, "big"), 64: bytes(4), 68: b"NNCK", 72: bytes(20),
+    56: b"\0\0\0\1", 64: bytes(4), 68: b"NNCK", 72: bytes(20),
 }
 
 # Section 3: the objects of exactly these statements, in any order.
@@ -170,17 +170,38 @@ class Node:
         return ".".join(reversed(keys))
 
 
+STORED, FRAME, CONSTANT = 0, 1, 2  # codings of parts
+
+
+@dataclass(frozen=True)
+class Part:
+    """Section 7: a part of a chunk. `decoded` and `encoded` count its bytes before and after encoding."""
+    coding: int
+    length: int
+    hash: bytes
+    decoded: int
+
+    @property
+    def encoded(self) -> int:
+        return 0 if self.coding == CONSTANT else self.length
+
+
 @dataclass(frozen=True)
 class Chunk:
-    """Section 7: one chunk, which has one part in format 1. `size` counts its logical bytes."""
+    """Section 7: one chunk. `size` counts its logical bytes."""
     storage: int
     seq: int
     size: int
     offset: int
     length: int
-    coding: int
-    part_hash: bytes
+    transform: int
+    width: int
+    parts: tuple[Part, ...]
     digest: bytes
+
+    @property
+    def is_stored(self) -> bool:
+        return self.transform == 0 and self.parts[0].coding == STORED
 
     @property
     def what(self) -> str:
@@ -189,7 +210,8 @@ class Chunk:
     @property
     def extent(self) -> tuple:
         """With what has to be equal in chunks that share it."""
-        return self.offset, self.length, self.coding, self.part_hash, self.digest, self.size
+        parts = tuple((part.coding, part.length, part.hash) for part in self.parts)
+        return self.offset, self.length, self.transform, self.width, parts, self.digest, self.size
 
 
 @dataclass(frozen=True)
@@ -251,7 +273,7 @@ class Container(contextlib.ExitStack):
         require(xxh128(tail[:4080]) == tail[4080:], "2.2", "the tail's checksum does not agree")
         fields = Tail(*struct.unpack("<12x2I4x5Q16s16s", tail[:96]), file_id=tail[4080:])
         require(header[12:16] == tail[12:16], "2.2", "header and tail are of different major versions")
-        if fields.major != MAJOR:
+        if fields.major not in MAJORS:
             raise Unsupported(f"format version {fields.version} is not known (section 2.4)")
         if unknown := fields.required & ~KNOWN_REQUIRED:
             bit = (unknown & -unknown).bit_length() - 1
@@ -277,7 +299,8 @@ class Container(contextlib.ExitStack):
             page = image[start:start + PAGE]
             sound = xxh64(page[:-8], (seed + number) % (1 << 64)) == page[-8:]
             require(sound, "3", f"the checksum of index page {number} does not agree")
-        for at, value in {**FIRST_PAGE, 28: (size // PAGE).to_bytes(4, "big")}.items():
+        for at, value in {**FIRST_PAGE, 28: (size // PAGE).to_bytes(4, "big"),
+                          60: self.tail.major.to_bytes(4, "big")}.items():
             require(image.startswith(value, at), "3", f"byte {at} of the index does not begin the bytes {value.hex()}")
         return image
 
@@ -395,29 +418,43 @@ class Container(contextlib.ExitStack):
 
     def _read_chunks(self) -> None:
         """Every row of `chunk`, and the digests of the storages, which follow from them."""
-        for number, seq, *fixed, offset, length, parts, digest in self._rows(
+        for number, seq, source, transform, width, offset, length, parts, digest in self._rows(
                 "storage, seq, source, transform, width, offset, length, parts, digest FROM chunk ORDER BY 1, 2"):
             storage = self.storages.get(integer(number, "a chunk's storage", "7"))
             what = f"chunk {integer(seq, 'the seq of a chunk', '7')} of storage {number}"
             require(storage and seq == len(storage.chunks), "7", f"{what} is out of sequence or has no storage")
             size = min(CHUNK, storage.nbytes - seq * CHUNK)
             require(size > 0, "7", f"{what} is beyond the storage's end")
-            require(str(fixed) == "[0, 0, 1]", "7", f"{what} has another source, transform or width")
-            integer(offset, f"the offset of {what}", "7", PAGE, self.tail.chunks_end)
-            integer(length, f"the length of {what}", "7", 1, self.tail.chunks_end - offset)
-            coding, part_length, part_hash = struct.unpack("<BI8s", blob(parts, f"parts of {what}", "7", 13))
-            fits = part_length == length and (length == size if coding == 0 else coding == 1 and length < size)
-            require(fits, "7", f"{what} has coding {coding} and {part_length} bytes for {size}, extent {length}")
-            aligned = coding != 0 or offset % (PAGE if storage.nbytes >= CHUNK else 64) == 0
+            for value in (source, transform, width, offset, length):
+                integer(value, f"a column of {what}", "7")
+            known = (transform, width) == (0, 1) or self.tail.major >= 2 and transform in (1, 2) and width in (2, 4, 8)
+            require(source == 0 and known and width <= size, "7", f"{what} has another source, transform or width")
+            sizes = [size // width] * width + ([size % width] if size % width else [])
+            packed = blob(parts, f"parts of {what}", "7", 13 * len(sizes))
+            chunk = Chunk(number, seq, size, offset, length, transform, width, tuple(
+                Part(*fields, decoded) for fields, decoded in zip(struct.iter_unpack("<BI8s", packed), sizes)),
+                blob(digest, f"the digest of {what}", "7", 16))
+            for index, part in enumerate(chunk.parts):
+                self._check_part(part, f"part {index} of {what}", is_remainder=transform > 0 and index == width)
+            require(length == sum(part.encoded for part in chunk.parts), "7", f"the parts of {what} do not fill its extent")
+            placed = PAGE <= offset and offset + length <= self.tail.chunks_end if length else offset == 0
+            require(placed, "7", f"{what} lies outside the chunk area")
+            aligned = not chunk.is_stored or offset % (PAGE if storage.nbytes >= CHUNK else 64) == 0
             require(aligned, "7", f"{what} is stored at {offset}, which is not aligned")
-            blob(digest, f"the digest of {what}", "7", 16)
-            storage.chunks.append(Chunk(number, seq, size, offset, length, coding, part_hash, digest))
+            require(chunk.is_stored or length < size, "7", f"{what} takes {length} bytes for {size}")
+            storage.chunks.append(chunk)
         for storage in self.storages.values():
             count = -(-storage.nbytes // CHUNK)
             require(len(storage.chunks) == count, "7", f"storage {storage.id} does not have {count} chunks")
             digests = b"".join(chunk.digest for chunk in storage.chunks)
             digest = xxh128(b"NNStore storage1" + struct.pack("<Q", storage.nbytes) + digests)
             require(digest == storage.digest, "7", f"the digest of storage {storage.id} is not that of its chunks")
+
+    def _check_part(self, part: Part, what: str, is_remainder: bool) -> None:
+        fits = {STORED: part.length == part.decoded, FRAME: 0 < part.length < part.decoded,
+                CONSTANT: self.tail.major >= 2 and part.length <= 255 and part.hash == xxh64(b"")}
+        require(fits.get(part.coding), "7", f"{what} has coding {part.coding} and length {part.length} for {part.decoded}")
+        require(not is_remainder or part.coding == STORED, "7", f"{what} is a remainder that is not stored")
 
     def _read_extra(self) -> dict[str, object]:
         """Section 8, and with it the end of `large`: nothing that is not used."""
@@ -447,21 +484,31 @@ class Container(contextlib.ExitStack):
     # Section 7: the bytes of chunks and storages; section 5: those of tensors.
 
     def read_chunk(self, chunk: Chunk) -> bytes:
-        """Checks the part's hash, then the frame, then the decoded bytes."""
-        data = self.read(chunk.offset, chunk.length)
-        require(xxh64(data) == chunk.part_hash, "7", f"the bytes of {chunk.what} are damaged")
-        if chunk.coding == 1:
+        """Checks and decodes each part, joins the planes, and checks the logical bytes."""
+        position, parts = chunk.offset, []
+        for part in chunk.parts:
+            parts.append(self._read_part(part, position, chunk))
+            position += part.encoded
+        data = join(parts[:chunk.width], chunk.width, rotation(chunk)) + b"".join(parts[chunk.width:])
+        require(xxh128(data) == chunk.digest, "7", f"the digest of {chunk.what} does not agree with its bytes")
+        return data
+
+    def _read_part(self, part: Part, position: int, chunk: Chunk) -> bytes:
+        if part.coding == CONSTANT:
+            return bytes([part.length]) * part.decoded
+        data = self.read(position, part.encoded)
+        require(xxh64(data) == part.hash, "7", f"the bytes of {chunk.what} are damaged")
+        if part.coding == FRAME:
             # Section 1. In the frame's descriptor 20 hex is single segment, 08 reserved, 04 checksum, 03 dictionary.
             prescribed = data[:4] == b"\x28\xb5\x2f\xfd" and len(data) > 4 and data[4] & 0x2F == 0x20
             require(prescribed, "7", f"{chunk.what} is not a zstd frame of the prescribed form")
             try:
                 size = zstandard.frame_content_size(data)
-                require(size == chunk.size, "7", f"the frame of {chunk.what} has another content size")
+                require(size == part.decoded, "7", f"the frame of {chunk.what} has another content size")
                 data = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
             except zstandard.ZstdError as error:
                 raise FormatError(f"the frame of {chunk.what} can't be decoded: {error} (section 7)") from None
             require(len(data) == size, "7", f"{chunk.what} decodes to {len(data)} bytes instead of {size}")
-        require(xxh128(data) == chunk.digest, "7", f"the digest of {chunk.what} does not agree with its bytes")
         return data
 
     def read_storage(self, number: int) -> bytes:
@@ -521,7 +568,7 @@ class Container(contextlib.ExitStack):
             for before, chunk in zip([None, *storage.chunks], storage.chunks):
                 extents.setdefault(chunk.extent, chunk)
                 if self.extra["compression"] == "none" and (
-                        chunk.coding != 0 or before and before.offset + before.length != chunk.offset):
+                        not chunk.is_stored or before and before.offset + before.length != chunk.offset):
                     yield f"{chunk.what} is not stored behind the one before (section 7)"
         end = PAGE
         for _, chunk in sorted(extents.items()):
@@ -529,6 +576,8 @@ class Container(contextlib.ExitStack):
                 self.read_chunk(chunk)
             except FormatError as error:
                 yield str(error)
+            if not chunk.length:
+                continue
             if chunk.offset < end:
                 yield f"{chunk.what} overlaps the one before it in the file (section 7)"
             elif not self._is_zero(end, chunk.offset):
@@ -567,6 +616,25 @@ class Container(contextlib.ExitStack):
             "aliases": sorted(names for names in aliases if len(names) > 1),
             "sharing": self.extra["sharing"], "compression": self.extra["compression"],
         }
+
+
+def rotation(chunk: Chunk) -> int:
+    """Section 7: by how many bits elements were rotated to the left."""
+    return 0 if chunk.transform != 2 else 4 if chunk.width == 8 else 1
+
+
+def join(planes: list[bytes], width: int, bits: int) -> bytes:
+    """Section 7: elements of planes, the most significant bytes first, rotated back to the right."""
+    data = bytearray(len(planes[0]) * width)
+    for index, plane in enumerate(planes):
+        data[width - 1 - index::width] = plane
+    if bits:
+        # All elements at once, as one large number: its low bits go to the top of each element.
+        size = len(planes[0])
+        low = int.from_bytes(((1 << bits) - 1).to_bytes(width, "little") * size, "little")
+        number = int.from_bytes(data, "little")
+        data = ((number & ~low) >> bits | (number & low) << (8 * width - bits)).to_bytes(len(data), "little")
+    return bytes(data)
 
 
 def walk(root: Node) -> Iterator[Node]:
