@@ -11,6 +11,12 @@ struct Table {
         rows = [columns.map(\.heading)]
     }
 
+    /// A table of so many columns to the left, without headings.
+    init(columns: Int) {
+        alignments = [Alignment](repeating: .left, count: columns)
+        rows = []
+    }
+
     mutating func add(_ row: [String]) { rows.append(row) }
 
     /// The lines, without blanks at their ends.
