@@ -31,12 +31,11 @@ enum PlainValues {
             return ("[\(place)] \(texts.0) of \(first.count)", "[\(place)] \(texts.1) of \(second.count)")
         case (.double(let first), .double(let second)):
             if first.bitPattern == second.bitPattern { return nil }
-            if first.description != second.description { return (first.description, second.description) }
-            // NaN and NaN of other bits.
-            return (
-                "\(first) (\(String(first.bitPattern, radix: 16)))",
-                "\(second) (\(String(second.bitPattern, radix: 16)))"
-            )
+            func text(_ value: Double) -> String {
+                // There are many NaN, which differ in their bits.
+                value.isNaN ? "NaN (\(String(value.bitPattern, radix: 16)))" : value.description
+            }
+            return (text(first), text(second))
         case (.null, .null): return nil
         case (.boolean(let one), .boolean(let other)) where one == other: return nil
         case (.integer(let one), .integer(let other)) where one == other: return nil
@@ -54,6 +53,7 @@ enum PlainValues {
         case .array(let values): "array of \(values.count) \(values.dtype)"
         case .strings(let strings): "\(strings.count) strings"
         case .integer(let value): cut(value.description)
+        case .double(let value): value.isNaN ? "NaN" : value.description
         default: (try? JSONValue(value)).map { $0.text() } ?? value.kindName
         }
     }
