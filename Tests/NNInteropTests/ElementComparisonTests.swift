@@ -44,7 +44,7 @@ struct ElementComparisonTests {
         #expect(!found.countsBlocks)
     }
 
-    @Test("equal chunks are not read: damage in them is not met, and a file without digests is not asked for twice")
+    @Test("equal chunks are not read: damage in them is not met, and of a container little is asked for")
     func equalChunks() throws {
         var values = (0..<600_000).map { Float($0) }
         let first = try StateTensor(values, shape: [600_000])
@@ -178,6 +178,34 @@ struct ElementComparisonTests {
         transposed[5] = -1
         let other = try StateTensor(storage: Storage(copying: transposed), layout: layout)
         #expect(try differences(view, other)?.differingCount == 1)
+    }
+
+    @Test("a transposed matrix of many blocks is compared through a few of them", arguments: [2, 3, 64])
+    func fewBlocks(blockCount: Int) throws {
+        let (rows, columns) = (1500, 2000)
+        let values = (0..<rows * columns).map { UInt16(truncatingIfNeeded: $0 &* 40_503) }
+        var transposed = [UInt16](repeating: 0, count: values.count)
+        for row in 0..<rows {
+            for column in 0..<columns { transposed[column * rows + row] = values[row * columns + column] }
+        }
+        // The second one's first, last and another element.
+        for place in [0, 1_234_567, values.count - 1] { transposed[place] ^= 1 }
+        let matrices = [
+            try StateTensor(values, shape: [rows, columns]),
+            try StateTensor(
+                storage: Storage(copying: transposed),
+                layout: TensorLayout(.u16, shape: [rows, columns], strides: [1, rows])),
+        ]
+        let file = try SafetensorsFile.open(folder.file("x", safetensors("{}")))
+        let digests = try StorageDigests(file, [:])
+        let sides = matrices.map { TensorComparison.Side(storage: $0.storage, layout: $0.layout, digests: digests) }
+        for (left, right) in [(sides[0], sides[1]), (sides[1], sides[0])] {
+            var comparison = try StridedComparison(
+                left, right, effort: ComparisonEffort(file: "x", limit: .max, progress: nil), cancellation: nil,
+                blockCount: blockCount)
+            let found = try comparison.run()
+            #expect(found.differingCount == 3 && found.exactLargestDifference == 1)
+        }
     }
 
     @Test("any two layouts give what comparing their elements one after another gives")

@@ -35,7 +35,7 @@ public struct ComparisonOptions: Sendable {
 ///
 /// Containers have a digest of every storage and of every chunk of it, so what is equal is not read there; of a file
 /// without digests they are computed from its bytes. Only chunks that differ are compared element by element, a few
-/// megabytes at a time.
+/// megabytes at a time; tensors whose elements lie in different orders with up to 64 MiB of each file in memory.
 public struct CheckpointComparison: Sendable {
     /// The entries of the state tree that differ: in the order of the first file's tree, then those that only the second
     /// one has in its order.

@@ -4,7 +4,7 @@ import NNStore
 ///
 /// The space of indices is halved until a part of it is small and touches few blocks of both storages. Parts that lie
 /// side by side touch the same blocks, and those that were used last are kept, so that a transposed matrix is not read
-/// once for each of its rows. Memory stays bounded, whatever the tensors' sizes.
+/// once for each of its rows. At most 64 MiB of each storage are held, whatever the tensors' sizes.
 struct StridedComparison {
     /// A dimension, with its strides in bytes.
     private struct Dimension {
@@ -30,9 +30,10 @@ struct StridedComparison {
     /// The bytes of elements that are compared at a time.
     private static let pieceSize = 1 << 20
 
+    /// - Parameter blockCount: how many blocks of each storage are kept in memory, at least two.
     init(
         _ left: TensorComparison.Side, _ right: TensorComparison.Side, effort: ComparisonEffort,
-        cancellation: Cancellation?
+        cancellation: Cancellation?, blockCount: Int = 64
     ) throws {
         let dtype = left.layout.dtype
         let unit = dtype.bytesPerBlock
@@ -50,7 +51,7 @@ struct StridedComparison {
         // Neighbours in the left storage are taken together; the order of elements does not matter.
         dimensions = unsorted.sorted { ($0.left, $0.right) > ($1.left, $1.right) }
         starts = (left.layout.byteRange.lowerBound, right.layout.byteRange.lowerBound)
-        blocks = (BlockCache(left.storage), BlockCache(right.storage))
+        blocks = (BlockCache(left.storage, blockCount), BlockCache(right.storage, blockCount))
         let size = max(unit, StridedComparison.pieceSize)
         buffers = (try Memory.allocate(size), try Memory.allocate(size))
         comparer = ElementComparer(left.layout)
@@ -95,7 +96,7 @@ struct StridedComparison {
             if overflow || product > StridedComparison.pieceSize { return false }
             size = product
         }
-        return touched(part, \.left) <= BlockCache.capacity && touched(part, \.right) <= BlockCache.capacity
+        return touched(part, \.left) <= blocks.left.capacity && touched(part, \.right) <= blocks.right.capacity
     }
 
     /// How many blocks of a storage a part touches at most.
@@ -124,15 +125,18 @@ struct StridedComparison {
         var run = unit
         var outer = part.count
         while outer > 0, strides[outer - 1] == run {
-            run *= part[outer - 1].count
             outer -= 1
+            run *= part[outer].count
         }
+        // The innermost dimension that is left, as a row of runs.
+        outer -= 1
+        let row = outer < 0 ? (count: 1, stride: 0) : (count: part[outer].count, stride: strides[outer])
         let size = part.reduce(unit) { $0 * $1.count }
         try buffer.withMutableBytes(in: 0..<size) { destination throws in
             var position = 0
             while true {
-                try blocks.copy(source..<source + run, to: position, of: &destination)
-                position += run
+                try blocks.copy(row.count, of: run, every: row.stride, from: source, to: position, of: &destination)
+                position += row.count * run
                 var dimension = outer - 1
                 while dimension >= 0 {
                     indices[dimension] += 1
@@ -153,17 +157,72 @@ private final class BlockCache {
     /// A chunk's size, so that a container decodes one for each block.
     static let blockSize = Checkpoint.chunkSize
     /// How many blocks are kept.
-    static let capacity = 64
+    let capacity: Int
 
     private let storage: Storage
     private var blocks: [Int: (memory: Memory, lastUse: Int)] = [:]
     private var last: (number: Int, memory: Memory)?
     private var time = 0
 
-    init(_ storage: Storage) { self.storage = storage }
+    init(_ storage: Storage, _ capacity: Int) {
+        self.storage = storage
+        self.capacity = capacity
+    }
 
-    /// Copies bytes of the storage to a position of `destination`.
-    func copy(_ range: Range<Int>, to position: Int, of destination: inout MutableRawSpan) throws {
+    /// Copies `count` runs of `size` bytes, whose beginnings are `stride` bytes apart, one after another to a position of
+    /// `destination`.
+    func copy(
+        _ count: Int, of size: Int, every stride: Int, from start: Int, to position: Int,
+        of destination: inout MutableRawSpan
+    ) throws {
+        var start = start
+        var position = position
+        var rest = count
+        while rest > 0 {
+            let number = start / BlockCache.blockSize
+            let inBlock = start - number * BlockCache.blockSize
+            let room = BlockCache.blockSize - inBlock - size
+            if room < 0 {
+                try copy(start..<start + size, to: position, of: &destination)
+                (start, position, rest) = (start + stride, position + size, rest - 1)
+                continue
+            }
+            let fitting = stride == 0 ? rest : min(rest, room / stride + 1)
+            try block(number).withBytes { bytes in
+                BlockCache.copy(
+                    fitting, of: size, every: stride, from: inBlock, of: bytes, to: position, of: &destination)
+            }
+            (start, position, rest) = (start + fitting * stride, position + fitting * size, rest - fitting)
+        }
+    }
+
+    private static func copy(
+        _ count: Int, of size: Int, every stride: Int, from start: Int, of source: RawSpan, to position: Int,
+        of destination: inout MutableRawSpan
+    ) {
+        func each<Word: FixedWidthInteger & BitwiseCopyable>(_ type: Word.Type) {
+            for number in 0..<count {
+                let word = source.littleEndian(at: start + number * stride, as: type)
+                destination.storeBytes(of: word.littleEndian, toByteOffset: position + number * size, as: type)
+            }
+        }
+        // Single elements are most of the work where one of two matrices is transposed.
+        switch size {
+        case 1: each(UInt8.self)
+        case 2: each(UInt16.self)
+        case 4: each(UInt32.self)
+        case 8: each(UInt64.self)
+        default:
+            for number in 0..<count {
+                let run = start + number * stride..<start + number * stride + size
+                let place = position + number * size
+                destination.withBytes(in: place..<place + size) { $0.copy(source.extracting(run)) }
+            }
+        }
+    }
+
+    /// Copies a run that lies in more than one block.
+    private func copy(_ range: Range<Int>, to position: Int, of destination: inout MutableRawSpan) throws {
         var start = range.lowerBound
         while start < range.upperBound {
             let number = start / BlockCache.blockSize
@@ -185,14 +244,17 @@ private final class BlockCache {
             last = (number, present)
             return present
         }
-        if blocks.count == BlockCache.capacity, let oldest = blocks.min(by: { $0.value.lastUse < $1.value.lastUse }) {
-            blocks[oldest.key] = nil
+        // The memory of the block that was not used for longest is used again, so that no more than the capacity is.
+        var memory: Memory?
+        if blocks.count == capacity, let oldest = blocks.min(by: { $0.value.lastUse < $1.value.lastUse }) {
+            memory = blocks.removeValue(forKey: oldest.key)?.memory
         }
+        let fresh = try memory ?? Memory.allocate(BlockCache.blockSize)
         let range = number * BlockCache.blockSize..<min(storage.byteCount, (number + 1) * BlockCache.blockSize)
-        let memory = try Memory.allocate(range.count)
-        try memory.withMutableBytes(in: 0..<range.count) { try storage.read(range, into: &$0) }
-        blocks[number] = (memory, time)
-        last = (number, memory)
-        return memory
+        last = nil
+        try fresh.withMutableBytes(in: 0..<range.count) { try storage.read(range, into: &$0) }
+        blocks[number] = (fresh, time)
+        last = (number, fresh)
+        return fresh
     }
 }

@@ -8,17 +8,18 @@ struct SQLCommand: ParsableCommand {
         abstract: "Asks a container's index a question in SQL and prints the rows.",
         discussion: """
             Only the index is read, by one statement that changes nothing. What is in it (spec/FORMAT.md, from section 3 on):
-              tensors                           a view: name, dtype, shape, strides, offset, size, storage
-              node                              the two trees, a row a node
-              storage, chunk                    what tensors look into, and where its bytes are in the file
-              dtype, extra, history, large      dtypes, facts about the file, its life, long values
+              tensors          name, dtype, shape, strides, offset, size, storage
+              node             the two trees, a row a node
+              storage, chunk   the tensors' memory, and where it is in the file
+              dtype, large     the dtypes; values too long for a node
+              extra, history   facts about the file, its life
 
             The table cuts long values, which --json has in full: an array with an object for each row, blobs as \
             hexadecimal digits.
 
             Examples:
-              ckpt-tool sql model.nnck 'SELECT dtype, count(*), sum(size) FROM tensors GROUP BY dtype'
-              ckpt-tool sql model.nnck "SELECT name, shape FROM tensors WHERE name LIKE '%.weight'" --json
+              ckpt-tool sql model.nnck 'SELECT dtype, sum(size) FROM tensors GROUP BY 1'
+              ckpt-tool sql model.nnck "SELECT name FROM tensors WHERE size > 9000" --json
             """)
 
     @Argument(help: "The container.", completion: .file(extensions: ["nnck"]))
