@@ -19,7 +19,10 @@ struct CheckpointTool: ParsableCommand {
             Completions: ckpt-tool --generate-completion-script bash|zsh|fish
             """,
         version: "ckpt-tool \(Library.version), container format \(Library.formatVersion)",
-        subcommands: [ListCommand.self, ShowCommand.self, VerifyCommand.self, ImportCommand.self, ExportCommand.self])
+        subcommands: [
+            ListCommand.self, ShowCommand.self, VerifyCommand.self, ImportCommand.self, ExportCommand.self,
+            DiffCommand.self, SQLCommand.self,
+        ])
 
     static func main() {
         // A reader that has seen enough (head) is no failure of ours; without this the signal would end the program.

@@ -303,7 +303,7 @@ struct CommandTests {
             #expect(outcome.status == (arguments.isEmpty ? 0 : 2), "\(arguments)")
             #expect((outcome.error + outcome.output).contains("ckpt-tool"), "\(arguments)")
         }
-        for command in ["list", "show", "verify", "import", "export"] {
+        for command in ["list", "show", "verify", "import", "export", "diff", "sql"] {
             let help = try Tool.run(command, "--help")
             #expect(help.status == 0)
             #expect(help.output.contains("ckpt-tool \(command) "), "an example")

@@ -101,6 +101,39 @@ public struct ElementValues: Sendable {
     /// Calls `body` with the value of each element of `bytes`, which hold whole blocks, in order.
     package func forEach(in bytes: [UInt8], _ body: (Double) -> Void) { bytes.withRawSpan { forEach(in: $0, body) } }
 
+    /// Calls `body` with the bits of each two elements at one place of `left` and `right` that have not the same bits.
+    /// Both hold the same number of whole blocks, of a dtype that is not complex.
+    func forEachDifference(_ left: RawSpan, _ right: RawSpan, _ body: (UInt64, UInt64) -> Void) {
+        // Elements are little-endian and fill their bytes from the low bits up, so whole words can be compared first
+        // and then taken apart. Only those of 6 bits do not fill words.
+        let step = width == 6 ? 3 : 8
+        let mask = width == 64 ? UInt64.max : UInt64(1) << width - 1
+        for start in stride(from: 0, to: left.byteCount, by: step) {
+            let size = min(step, left.byteCount - start)
+            var first = ElementValues.word(left, at: start, size: size)
+            var second = ElementValues.word(right, at: start, size: size)
+            while first != second {
+                if first & mask != second & mask { body(first & mask, second & mask) }
+                if width == 64 { break }
+                first >>= UInt64(width)
+                second >>= UInt64(width)
+            }
+        }
+    }
+
+    /// The value of the element with these bits, of a dtype that is not complex.
+    func value(_ bits: UInt64) -> Double { decode(bits) }
+
+    /// The exact value of the element of an integer dtype or of `BOOL` with these bits, as sign and magnitude; `nil`
+    /// for other dtypes.
+    func integer(_ bits: UInt64) -> (isNegative: Bool, magnitude: UInt64)? {
+        guard let isSigned else { return nil }
+        if !isSigned { return (false, bits) }
+        let shift = UInt64(64 - width)
+        let value = Int64(bitPattern: bits << shift) >> Int64(shift)
+        return (value < 0, value.magnitude)
+    }
+
     /// The exact value of one element of an integer dtype or of `BOOL`; `nil` for other dtypes.
     package func integer(_ bytes: [UInt8]) -> Int128? {
         guard let isSigned else { return nil }

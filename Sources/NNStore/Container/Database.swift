@@ -5,7 +5,7 @@ import CSQLite
 /// Sound: the connection is opened and closed by this object, which hands out statements that keep it alive; it is
 /// only Sendable so that it can be passed from thread to thread behind a lock.
 @safe final class Database: @unchecked Sendable {
-    fileprivate let connection: OpaquePointer
+    let connection: OpaquePointer
     /// What the messages call the file.
     let file: String
     private let pages: PageReader?
@@ -98,7 +98,7 @@ import CSQLite
     }
 
     /// Makes an error of a result code, the page reader's own error where that was the cause.
-    fileprivate func check(_ status: Int32, _ operation: String) throws(StoreError) {
+    func check(_ status: Int32, _ operation: String) throws(StoreError) {
         if status == SQLITE_OK || status == SQLITE_ROW || status == SQLITE_DONE { return }
         if let failure = pages?.takeFailure() { throw failure }
         let message = unsafe String(cString: sqlite3_errmsg(connection))
@@ -122,10 +122,10 @@ import CSQLite
 ///
 /// Sound: it keeps its connection alive, and values are copied out before the next step.
 @safe struct Statement: ~Copyable {
-    private let statement: OpaquePointer
+    let statement: OpaquePointer
     private let database: Database
 
-    fileprivate init(_ statement: OpaquePointer, _ database: Database) {
+    init(_ statement: OpaquePointer, _ database: Database) {
         unsafe self.statement = unsafe statement
         self.database = database
     }

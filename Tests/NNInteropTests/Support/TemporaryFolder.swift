@@ -22,6 +22,8 @@ final class TemporaryFolder {
 
     func bytes(_ name: String) throws -> [UInt8] { try fileBytes(path(name)) }
 
+    func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: path(name)) }
+
     /// The names in the folder.
     var names: [String] { (try? FileManager.default.contentsOfDirectory(atPath: url.path).sorted()) ?? [] }
 }
