@@ -186,7 +186,8 @@ struct HostileContainerTests {
         Case(rule: "another application id", sql: "PRAGMA application_id = 1"),
     ]
 
-    @Test("is refused when it is touched, and reported in full verification", arguments: rows, FileLayout.writtenVersions)
+    @Test(
+        "is refused when it is touched, and reported in full verification", arguments: rows, FileLayout.writtenVersions)
     func row(_ test: Case, _ version: FormatVersion) throws {
         var forger = Forger(try HostileContainerTests.sound(version))
         try forger.run(test.sql)

@@ -42,8 +42,11 @@ struct PlaneCodecTests {
                     let size = elements * dtype.bytesPerBlock
                     let content: [UInt8] =
                         switch kind {
-                        case "zeros": [UInt8](repeating: 0, count: min(size, 2_100_000) / dtype.bytesPerBlock * dtype.bytesPerBlock)
-                        case "skewed": (0..<size).map { _ in UInt8(truncatingIfNeeded: generator.next().nonzeroBitCount) }
+                        case "zeros":
+                            [UInt8](
+                                repeating: 0, count: min(size, 2_100_000) / dtype.bytesPerBlock * dtype.bytesPerBlock)
+                        case "skewed":
+                            (0..<size).map { _ in UInt8(truncatingIfNeeded: generator.next().nonzeroBitCount) }
                         default: generator.bytes(size)
                         }
                     entries.append(("\(dtype.name)-\(kind)", try tensor(content, dtype)))
@@ -72,7 +75,9 @@ struct PlaneCodecTests {
         let rounded = values.map { Float(bitPattern: $0.bitPattern & 0xffff_0000) }
         // Seven bits of mantissa; and the sign is the lowest bit of a rotated element.
         #expect(try parts(tensor(bytes(rounded), .f32)) == [.zstd, .zstd, .constant(0), .zstd])
-        #expect(try parts(tensor(bytes(values.map { Int64($0 * 1000) + 1000 }), .i64)).prefix(6) == Array(repeating: .constant(0), count: 6)[...])
+        #expect(
+            try parts(tensor(bytes(values.map { Int64($0 * 1000) + 1000 }), .i64)).prefix(6)
+                == Array(repeating: .constant(0), count: 6)[...])
         #expect(try parts(tensor(generator.bytes(100_000), .f32)) == [.stored], "what does not shrink is one part")
         #expect(try parts(tensor([UInt8](repeating: 7, count: 5000), .u8)) == [.constant(7)])
         let ones = try chunks(containerBytes(["t": tensor(bytes([Float](repeating: 1, count: 600_000)), .f32)]))

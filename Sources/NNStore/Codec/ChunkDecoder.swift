@@ -1,5 +1,7 @@
-/// Reads chunks from a source and decodes them; one a thread.
-final class ChunkDecoder {
+/// Reads chunks from a source and decodes them; for one thread at a time.
+///
+/// Sound to send: whoever hands it on (``MigrationReader``) sees to that, and it keeps nothing of another's work.
+final class ChunkDecoder: @unchecked Sendable {
     private let source: any ByteSource
     private let version: SourceVersion
     private var zstd: ZstdDecoder
@@ -82,7 +84,9 @@ final class ChunkDecoder {
         }
         let whole = chunk.logicalSize / planes.width * planes.width
         work.withBytes { (work: RawSpan) in
-            destination.withBytes(in: 0..<whole) { planes.join(work, at: Array(offsets.prefix(planes.width)), into: &$0) }
+            destination.withBytes(in: 0..<whole) {
+                planes.join(work, at: Array(offsets.prefix(planes.width)), into: &$0)
+            }
             guard whole < chunk.logicalSize else { return }
             let remainder = offsets[planes.width]
             destination.withBytes(in: whole..<chunk.logicalSize) {

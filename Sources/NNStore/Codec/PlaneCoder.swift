@@ -38,7 +38,8 @@ final class PlaneCoder {
         let encoding: ChunkEncoding
         switch effort {
         case .sampling:
-            encoding = try encode(source, fitting.count > 1 ? likeliest(fitting, source) : fitting.first ?? nil, &destination)
+            encoding = try encode(
+                source, fitting.count > 1 ? likeliest(fitting, source) : fitting.first ?? nil, &destination)
         case .trying:
             encoding = try encodeShortest(source, fitting, &destination)
         }
@@ -162,7 +163,9 @@ final class PlaneCoder {
     private func encodeLiterals(
         _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int, _ blockSize: Int
     ) throws(StoreError) -> Int? {
-        try destination.withBytes(in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)) {
+        try destination.withBytes(
+            in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)
+        ) {
             (bytes: inout MutableRawSpan) throws(StoreError) in
             try literals.encode(plane, into: &bytes, shorterThan: plane.byteCount, blockSize: blockSize)
         }
@@ -171,7 +174,9 @@ final class PlaneCoder {
     private func encodeMatches(
         _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int
     ) throws(StoreError) -> Int? {
-        try destination.withBytes(in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)) {
+        try destination.withBytes(
+            in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)
+        ) {
             (bytes: inout MutableRawSpan) throws(StoreError) in
             try matches.encode(plane, into: &bytes, shorterThan: plane.byteCount)
         }

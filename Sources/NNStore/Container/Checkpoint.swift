@@ -150,7 +150,7 @@ public final class Checkpoint: Sendable {
         return try tree(over: memories.map { Storage(memory: $0) })
     }
 
-    private func tree(over storages: [Storage]) throws(StoreError) -> StateTree {
+    func tree(over storages: [Storage]) throws(StoreError) -> StateTree {
         try TreeReader(index).tree(root: 0) { (row) throws(StoreError) in
             guard row.storage <= storages.count else {
                 throw index.validation.damaged("a tensor", "its storage \(row.storage) is missing")

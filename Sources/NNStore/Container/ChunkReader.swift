@@ -87,7 +87,7 @@ struct ChunkReader: Sendable {
         }
     }
 
-    private func damaged(_ chunk: ChunkRow, of storage: StorageRow, _ reason: String) -> StoreError {
+    func damaged(_ chunk: ChunkRow, of storage: StorageRow, _ reason: String) -> StoreError {
         // Only now is the name of a tensor worth a look through the index.
         let tensor = try? checkpoint.tensors.first { $0.storage == storage.id }?.name
         let owner = tensor.map { "\"\($0)\"" } ?? "storage \(storage.id)"

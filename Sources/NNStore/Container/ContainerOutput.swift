@@ -124,17 +124,27 @@ final class ContainerOutput {
         try index.addExtra("compression", .text(options.compression.rawValue))
         let sharing = options.keepsSharing ? options.sharing : .unknown
         try index.addExtra("sharing", .text(sharing.rawValue))
-        for (key, value) in options.sourceFacts.sorted(by: { $0.key < $1.key }) {
-            try index.addExtra(key, .integer(try index.addLarge(.blob(value))))
+        let facts = options.carriedFacts.merging(options.sourceFacts.mapValues { .large(.blob($0)) }) { $1 }
+        for (key, fact) in facts.sorted(by: { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }) {
+            switch fact {
+            case .plain(let value): try index.addExtra(key, value)
+            case .large(let value): try index.addExtra(key, .integer(try index.addLarge(value)))
+            }
         }
         try index.addHistory(options.history.isEmpty ? [.created(options.formatVersion)] : options.history)
         let contentID = try ContentID.of(state: state, metadata: metadata) { (storage) throws(StoreError) in
             storages[ids[storage]! - 1]
         }
+        if let expected = options.expectedContentID, expected != contentID {
+            throw .damaged(
+                file: name,
+                problem: Problem(.digest, "the content id of what was read is \(contentID), it says \(expected)"))
+        }
         let image = try index.image(contentID: contentID)
         let tailOffset = (bytes.position + FileLayout.block - 1) / FileLayout.block * FileLayout.block
         let tail = Tail(
-            version: options.formatVersion, optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,
+            version: options.formatVersion,
+            optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,
             chunkAreaEnd: chunkAreaEnd, indexOffset: tailOffset + FileLayout.block, indexSize: image.count,
             indexDigest: image.withRawSpan { Digest(of: $0) }, contentID: contentID)
         try bytes.pad(to: tailOffset)

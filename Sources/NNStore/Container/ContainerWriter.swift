@@ -28,6 +28,10 @@ public struct SaveOptions: Sendable {
     package var sourceFacts: [String: [UInt8]] = [:]
     /// The container's history, if it is not made from nothing.
     var history: [HistoryStep] = []
+    /// The facts for `extra` of the container that this one is made from.
+    var carriedFacts: [String: CarriedFact] = [:]
+    /// The content id that has to come out, where the content is known.
+    var expectedContentID: Digest?
 
     /// The usual options: compression ``Compression/fast``, nothing replaced, durable.
     public init(

@@ -243,8 +243,9 @@ struct RowValidation: Sendable {
         }
         let isEmpty = length == 0 && offset == 0
         guard
-            isEmpty || offset >= FileLayout.block && length > 0 && length <= chunkAreaEnd
-                && offset <= chunkAreaEnd - length
+            isEmpty
+                || offset >= FileLayout.block && length > 0 && length <= chunkAreaEnd
+                    && offset <= chunkAreaEnd - length
         else {
             throw damaged(name, "its \(length) bytes at file offset \(offset) are outside the chunk area")
         }
@@ -288,10 +289,13 @@ struct RowValidation: Sendable {
             case .zstd:
                 guard part.encodedSize > 0, part.encodedSize < size else {
                     throw damaged(
-                        name, "the zstd frame of part \(number), \(part.encodedSize) bytes, is not shorter than \(size)")
+                        name, "the zstd frame of part \(number), \(part.encodedSize) bytes, is not shorter than \(size)"
+                    )
                 }
             case .constant:
-                guard major >= 2 else { throw damaged(name, "part \(number) is constant, which format 1 does not have") }
+                guard major >= 2 else {
+                    throw damaged(name, "part \(number) is constant, which format 1 does not have")
+                }
             }
             if let width = encoding.planes?.width, number == width, part.coding != .stored {
                 throw damaged(name, "its remainder is not stored")

@@ -69,7 +69,9 @@ final class StorageWriting: Sendable {
             firstChunk.append(chunks)
             if repeated == nil { chunks += FileLayout.chunkCount(storageSize: source.byteCount) }
             let (sum, overflow) = bytes.addingReportingOverflow(source.byteCount)
-            guard !overflow else { throw StoreError.invalidTree(path: "", reason: "its storages have more than 2^63 bytes") }
+            guard !overflow else {
+                throw StoreError.invalidTree(path: "", reason: "its storages have more than 2^63 bytes")
+            }
             bytes = sum
         }
         self.firstChunk = firstChunk

@@ -217,6 +217,13 @@ package enum SystemCall {
         try retrying("link the finished file to", to) { unsafe Glibc.link(from, to) }
     }
 
+    /// Creates a folder. One that is there is no error.
+    package static func createFolder(_ path: String) throws(StoreError) {
+        do {
+            try retrying("create a folder", path) { unsafe mkdir(path, 0o777) }
+        } catch .system(_, _, EEXIST) {}
+    }
+
     /// Removes a name.
     package static func unlink(_ path: String) throws(StoreError) {
         try retrying("remove", path) { unsafe Glibc.unlink(path) }

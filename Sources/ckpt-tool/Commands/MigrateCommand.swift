@@ -1,0 +1,149 @@
+import ArgumentParser
+import NNInterop
+import NNStore
+
+struct MigrateCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "migrate",
+        abstract: "Rewrites containers in another version of the container format.",
+        discussion: """
+            Values, names, sharing, digests and the content id stay. Each new file is read back and verified before it \
+            takes its place in one step, so a run that is stopped loses nothing: start it again, and files that have the \
+            version already are passed over. A folder stands for the containers in it and in its folders.
+
+            Examples:
+              ckpt-tool migrate old.nnck -o new.nnck
+              ckpt-tool migrate --in-place checkpoints/
+              ckpt-tool migrate --in-place --to 1 --dry-run *.nnck
+            """)
+
+    @Argument(help: "Containers, or folders of them.", completion: .file())
+    var files: [String]
+
+    @Option(
+        name: .shortAndLong,
+        help: ArgumentHelp(
+            "The new container; with several files or a folder, the folder for them.", valueName: "destination"),
+        completion: .file())
+    var output: String?
+
+    @Flag(help: "Replace each file by the new one.")
+    var inPlace = false
+
+    @Option(help: ArgumentHelp("The version to go to, the newest unless given.", valueName: "version"))
+    var to: String?
+
+    @Flag(help: "Only say what would be done.")
+    var dryRun = false
+
+    @OptionGroup var destination: DestinationOptions
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    private var target: FormatVersion? {
+        guard let to else { return Library.formatVersion }
+        return FormatVersion(to) ?? FormatVersion(to + ".0")
+    }
+
+    func validate() throws {
+        guard inPlace != (output != nil) || dryRun && !(inPlace && output != nil) else {
+            throw ValidationError("say where the new files go: either -o or --in-place")
+        }
+        guard target != nil else { throw ValidationError("--to \(to!): is no version; 1, 2 or 2.0 are") }
+    }
+
+    /// What became of a file.
+    private enum Outcome {
+        case migrated(MigrationReport, before: Int, after: Int)
+        case wouldMigrate(FormatVersion)
+        case hasVersion
+        case failed(message: String, exitCode: Int32)
+    }
+
+    func run() throws {
+        var found: [ContainerFiles.Found] = []
+        for file in files { found += try ContainerFiles.at(file) }
+        if found.isEmpty { throw ValidationError("there are no containers in \(files.joined(separator: ", "))") }
+        let isFolder = output != nil && (files.count > 1 || found.first?.isInFolder == true)
+        var results: [(file: String, destination: String, outcome: Outcome)] = []
+        for file in found {
+            let path =
+                output.map { isFolder ? ContainerFiles.join($0, file.relativePath) : $0 } ?? file.path
+            let outcome = try migrate(file.path, to: path)
+            results.append((file.path, path, outcome))
+            if !json { print(file.path, path, outcome) }
+        }
+        if json { printJSON(results) }
+        let failures = results.compactMap { if case .failed(_, let code) = $0.outcome { code } else { nil } }
+        if let worst = failures.max() { throw ExitCode(worst) }
+    }
+
+    private func migrate(_ file: String, to path: String) throws -> Outcome {
+        do {
+            let checkpoint = try Checkpoint.open(file)
+            if checkpoint.version == target!, inPlace || output == nil { return .hasVersion }
+            if !inPlace, !dryRun, try isDone(checkpoint, path) { return .hasVersion }
+            if let obstacle = try checkpoint.obstacle(toMigrating: target!) {
+                return .failed(
+                    message: "\(file): can't become a container of format \(target!): \(obstacle)",
+                    exitCode: Failure.badFile)
+            }
+            if dryRun { return .wouldMigrate(checkpoint.version) }
+            let existing: ExistingDestination =
+                inPlace ? (destination.forceReferenced ? .replaceReferenced : .replace) : destination.existing
+            if !inPlace { try ContainerFiles.createFolder(of: path) }
+            let progress = ProgressLine("migrate \(printable(file))", quiet: json)
+            defer { progress.finish() }
+            let options = MigrationOptions(version: target!, existing: existing) { progress.update($0, $1) }
+            let report = try checkpoint.migrate(to: path, options: options)
+            return .migrated(
+                report, before: checkpoint.byteCount, after: try SystemCall.status(path)?.byteCount ?? 0)
+        } catch {
+            guard let failure = Failure(error) else { throw error }
+            return .failed(message: failure.message, exitCode: failure.exitCode)
+        }
+    }
+
+    /// Whether an earlier run has put the file there.
+    private func isDone(_ checkpoint: Checkpoint, _ path: String) throws -> Bool {
+        guard try SystemCall.status(path) != nil, let there = try? Checkpoint.open(path) else { return false }
+        return there.version == target! && there.contentID == checkpoint.contentID
+    }
+
+    private func print(_ file: String, _ path: String, _ outcome: Outcome) {
+        let name = printable(file)
+        switch outcome {
+        case .migrated(let report, let before, let after):
+            let place = file == path ? "" : " to \(printable(path))"
+            Terminal.print(
+                "\(name): \(report.from) → \(report.to)\(place), \(Quantities.bytes(before)) → \(Quantities.bytes(after)), "
+                    + "verified")
+        case .wouldMigrate(let version): Terminal.print("\(name): \(version) → \(target!), nothing would be lost")
+        case .hasVersion: Terminal.print("\(name): has format \(target!) already")
+        case .failed(let message, _): Terminal.error("error: \(message)")
+        }
+    }
+
+    private func printJSON(_ results: [(file: String, destination: String, outcome: Outcome)]) {
+        let rows = results.map { file, path, outcome -> JSONValue in
+            var members: [(String, JSONValue)] = [("file", .string(file)), ("destination", .string(path))]
+            members.append(("to", .string(target!.description)))
+            switch outcome {
+            case .migrated(let report, let before, let after):
+                members += [
+                    ("status", .string("migrated")), ("from", .string(report.from.description)),
+                    ("chunks", .integer(report.chunkCount)), ("copied_chunks", .integer(report.copiedChunkCount)),
+                    ("bytes_before", .integer(before)), ("bytes_after", .integer(after)),
+                ]
+            case .wouldMigrate(let version):
+                members += [("status", .string("would migrate")), ("from", .string(version.description))]
+            case .hasVersion: members.append(("status", .string("has the version")))
+            case .failed(let message, _):
+                members += [("status", .string("failed")), ("error", .string(message))]
+            }
+            return .object(members.map { JSONMember($0, $1) })
+        }
+        JSONOutput.print(["dry_run": .bool(dryRun), "files": .array(rows)])
+    }
+}

@@ -1,0 +1,54 @@
+import NNStore
+import SystemPackage
+
+/// Finds containers on the command line: files as they are named, and those that folders hold.
+enum ContainerFiles {
+    struct Found {
+        let path: String
+        /// The path inside the folder that was named, or the file's own name.
+        let relativePath: String
+        let isInFolder: Bool
+    }
+
+    /// The file at `path`, or all containers in the folder that it is and in folders in it, ordered by their names'
+    /// bytes. Links to folders are not followed.
+    static func at(_ path: String) throws -> [Found] {
+        guard try SystemCall.status(path)?.kind == .folder else {
+            return [Found(path: path, relativePath: FilePath(path).lastComponent?.string ?? path, isInFolder: false)]
+        }
+        return try inFolder(path, "")
+    }
+
+    private static func inFolder(_ folder: String, _ prefix: String) throws -> [Found] {
+        var found: [Found] = []
+        let names = try SystemCall.names(in: folder).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        for name in names where !name.hasPrefix(".") {
+            let path = join(folder, name)
+            switch try SystemCall.status(path)?.kind {
+            case .folder where !SystemCall.isSymbolicLink(path):
+                found += try inFolder(path, prefix + name + "/")
+            case .file where try isContainer(path):
+                found.append(Found(path: path, relativePath: prefix + name, isInFolder: true))
+            default: break
+            }
+        }
+        return found
+    }
+
+    private static func isContainer(_ path: String) throws -> Bool {
+        let source = try FileSource(path: path)
+        let count = min(12, source.version.byteCount)
+        return Checkpoint.isContainer(try source.bytes(0..<count, of: source.version))
+    }
+
+    static func join(_ folder: String, _ name: String) -> String { FilePath(folder).appending(name).string }
+
+    /// Creates the folder that a file is to stand in, and those above it, where they are missing.
+    static func createFolder(of path: String) throws {
+        let folder = FilePath(path).removingLastComponent()
+        if folder.isEmpty { return }
+        if try SystemCall.status(folder.string) != nil { return }
+        try createFolder(of: folder.string)
+        try SystemCall.createFolder(folder.string)
+    }
+}
