@@ -100,17 +100,26 @@ final class PlaneCoder {
         _ source: RawSpan, _ transform: PlaneTransform?, _ destination: inout MutableRawSpan
     ) throws(StoreError) -> ChunkEncoding {
         guard let transform else {
-            let part = try encodePart(source, into: &destination, at: 0)
+            let sample = sampler.sample(source)
+            let repeats = sample.hasRepeats || sample.isDense && sampler.hasDistantRepeats(source)
+            let part = try encodePart(source, sample, mayRepeat: repeats, into: &destination, at: 0)
             return ChunkEncoding(planes: nil, parts: [part])
         }
         let count = source.byteCount / transform.width
         let whole = count * transform.width
         planes.withMutableBytes(in: 0..<whole) { transform.split(source.extracting(0..<whole), into: &$0) }
+        let ranges = (0..<transform.width).map { $0 * count..<($0 + 1) * count }
+        let samples = ranges.map { range in planes.withBytes(in: range) { sampler.sample($0) } }
+        // Where elements repeat, the densest plane shows it best: there, nothing repeats by chance.
+        let densest = samples.indices.max { samples[$0].entropy < samples[$1].entropy }!
+        let repeats =
+            samples[densest].isDense && planes.withBytes(in: ranges[densest]) { sampler.hasDistantRepeats($0) }
         var parts: [ChunkPart] = []
         var position = 0
-        for plane in 0..<transform.width {
-            let part = try planes.withBytes(in: plane * count..<(plane + 1) * count) {
-                (bytes: RawSpan) throws(StoreError) in try encodePart(bytes, into: &destination, at: position)
+        for (range, sample) in zip(ranges, samples) {
+            let part = try planes.withBytes(in: range) { (bytes: RawSpan) throws(StoreError) in
+                try encodePart(
+                    bytes, sample, mayRepeat: repeats || sample.hasRepeats, into: &destination, at: position)
             }
             position += part.encodedSize
             parts.append(part)
@@ -118,21 +127,27 @@ final class PlaneCoder {
         if whole < source.byteCount {
             parts.append(store(source.extracting(whole..<source.byteCount), in: &destination, at: position))
         }
-        return ChunkEncoding(planes: transform, parts: parts)
+        let encoding = ChunkEncoding(planes: transform, parts: parts)
+        // Where everything is tried, so is this.
+        guard case .sampling = effort, samples[0].isSparse(width: transform.width),
+            let size = try improve(encoding.encodedSize, source, in: &destination, at: 0, matches: true)
+        else { return encoding }
+        let checksum = destination.withBytes(in: 0..<size) { Checksum64(of: $0.bytes) }
+        return ChunkEncoding(planes: nil, parts: [ChunkPart(coding: .zstd, encodedSize: size, checksum: checksum)])
     }
 
     /// Encodes a plane to `position` in its cheapest coding. There is room for all of its bytes.
     private func encodePart(
-        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int
+        _ plane: RawSpan, _ sample: PlaneSample, mayRepeat: Bool, into destination: inout MutableRawSpan,
+        at position: Int
     ) throws(StoreError) -> ChunkPart {
         if let byte = plane.constantByte { return ChunkPart(constant: byte) }
         let size = plane.byteCount
-        let sample = sampler.sample(plane)
         var length: Int?
         switch effort {
         case .sampling:
             let literalSize = sample.literalSize(size)
-            if sample.hasRepeats {
+            if mayRepeat {
                 length = try encodeMatches(plane, into: &destination, at: position)
                 if literalSize < length ?? size {
                     length = try improve(length ?? size, plane, in: &destination, at: position) ?? length
@@ -146,7 +161,7 @@ final class PlaneCoder {
                 length =
                     try improve(length ?? size, plane, in: &destination, at: position, blockSize: blockSize) ?? length
             }
-            if sample.repeatCount * 64 > sample.byteCount {
+            if mayRepeat || sample.repeatCount * 64 > sample.byteCount {
                 length = try improve(length ?? size, plane, in: &destination, at: position, matches: true) ?? length
             }
         }
