@@ -34,6 +34,21 @@ int nnstore_advise_huge_pages(void *start, size_t length) {
 #endif
 }
 
+int nnstore_set_direct(int descriptor, int on) {
+#if defined(O_DIRECT)
+    int flags = fcntl(descriptor, F_GETFL);
+    if (flags < 0) {
+        return -1;
+    }
+    return fcntl(descriptor, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
+#else
+    (void)descriptor;
+    (void)on;
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
 int nnstore_processor_count(void) {
 #if defined(__linux__)
     cpu_set_t set;

@@ -125,12 +125,12 @@ struct WritingTests {
             let sink = Flaky(failing: failing)
             // With one thread each chunk is written as soon as it is full.
             let writer = try ContainerWriter(sink: sink, options: SaveOptions(compression: .none, threads: 1))
-            let storage = try writer.declareStorage(byteCount: 4 << 20)
+            let storage = try writer.declareStorage(byteCount: 16 << 20)
             var failures = 0
-            for _ in 0..<4 {
+            for _ in 0..<16 {
                 do { try writer.append([UInt8](repeating: 1, count: 1 << 20)) } catch { failures += 1 }
             }
-            let layout = try TensorLayout(.u8, shape: [4 << 20])
+            let layout = try TensorLayout(.u8, shape: [16 << 20])
             #expect(throws: StoreError.self) {
                 try writer.finish(["t": .tensor(StateTensor(storage: storage, layout: layout))])
             }

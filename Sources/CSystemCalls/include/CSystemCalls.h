@@ -17,6 +17,10 @@ int nnstore_lock_exclusive(int descriptor);
 /// Advises the kernel to back the range with huge pages. Advice: a failure may be ignored.
 int nnstore_advise_huge_pages(void *start, size_t length);
 
+/// Switches writing past the page cache on (1) or off (0) for an open file. Fails with EINVAL or ENOSYS where the file
+/// system or the system has no such thing; a file system may also refuse only the writes, with EINVAL.
+int nnstore_set_direct(int descriptor, int on);
+
 /// The number of processors that this process may run on, at least 1.
 int nnstore_processor_count(void);
 

@@ -1,7 +1,8 @@
 /// Collects small pieces into large writes to a sink, and gives up on the sink unless it was finished.
 package final class BufferedOutput {
     private let sink: any ByteSink
-    private var buffer: [UInt8] = []
+    private var memory: Memory?
+    private var filled = 0
     private var state = State.open
 
     private enum State {
@@ -13,11 +14,11 @@ package final class BufferedOutput {
     /// How many bytes were appended.
     package private(set) var position = 0
 
-    private static let bufferSize = 1 << 20
+    /// Large pieces, all of one size and aligned in memory and file, so that a sink can write them past the page cache.
+    private static let bufferSize = 4 << 20
 
     package init(_ sink: any ByteSink) {
         self.sink = sink
-        buffer.reserveCapacity(BufferedOutput.bufferSize)
     }
 
     deinit { abandon() }
@@ -52,14 +53,24 @@ package final class BufferedOutput {
     }
 
     private func write(_ bytes: RawSpan) throws(StoreError) {
-        position += bytes.byteCount
-        if buffer.count + bytes.byteCount > BufferedOutput.bufferSize { try flush() }
-        if bytes.byteCount >= BufferedOutput.bufferSize {
-            try sink.append(bytes)
-        } else {
-            // Sound: the bytes are copied before the closure returns.
-            unsafe bytes.withUnsafeBytes { unsafe buffer.append(contentsOf: $0) }
+        var taken = 0
+        while taken < bytes.byteCount {
+            let buffer = try buffer()
+            let count = min(buffer.byteCount - filled, bytes.byteCount - taken)
+            buffer.withMutableBytes(in: filled..<filled + count) { $0.copy(bytes.extracting(taken..<taken + count)) }
+            filled += count
+            taken += count
+            position += count
+            if filled == buffer.byteCount { try flush() }
         }
+    }
+
+    /// Allocated when the first byte comes: an output may be given up before.
+    private func buffer() throws(StoreError) -> Memory {
+        if let memory { return memory }
+        let memory = try Memory.allocate(BufferedOutput.bufferSize)
+        self.memory = memory
+        return memory
     }
 
     /// Appends bytes.
@@ -73,9 +84,10 @@ package final class BufferedOutput {
     }
 
     private func flush() throws(StoreError) {
-        if buffer.isEmpty { return }
-        try buffer.withRawSpan { (bytes: RawSpan) throws(StoreError) in try sink.append(bytes) }
-        buffer.removeAll(keepingCapacity: true)
+        guard let memory, filled > 0 else { return }
+        let range = 0..<filled
+        filled = 0
+        try memory.withBytes(in: range) { (bytes: RawSpan) throws(StoreError) in try sink.append(bytes) }
     }
 
     /// Writes what is left and finishes the sink. After an error the sink was given up.

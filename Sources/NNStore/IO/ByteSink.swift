@@ -39,6 +39,12 @@ package final class FileSink: ByteSink {
     private let permissions: UInt32?
     private let isDurable: Bool
     private var isFinished = false
+    private var position = 0
+    private var writing = Writing.undecided
+
+    /// How bytes reach the disk. A file that is to be on stable storage when it is finished gets there sooner past the
+    /// page cache, and steadily: through the cache, a gigabyte took 0.8 to 4 s on one disk, past it 0.7 s.
+    private enum Writing { case undecided, direct, cached }
 
     /// Creates the temporary file, and removes those that killed saves left in the same folder.
     ///
@@ -70,10 +76,56 @@ package final class FileSink: ByteSink {
 
     package func append(_ bytes: RawSpan) throws(StoreError) {
         do {
-            try SystemCall.writeAll(temporary.descriptor, bytes, path: temporary.path)
+            var written = 0
+            // Only whole blocks at a block's place, from memory at a block's place, can go past the cache. Small files
+            // are not worth it.
+            let blocks = bytes.byteCount / FileSink.directBlock * FileSink.directBlock
+            if canWriteDirectly(bytes), blocks >= (writing == .direct ? 1 : FileSink.leastDirectSize) {
+                written = try appendDirectly(bytes.extracting(0..<blocks))
+            }
+            if written < bytes.byteCount {
+                if writing == .direct { stopWritingDirectly() }
+                let rest = bytes.extracting(written..<bytes.byteCount)
+                try SystemCall.writeAll(temporary.descriptor, rest, path: temporary.path)
+            }
+            position += bytes.byteCount
         } catch .system(_, _, let errno) {
             throw .system(operation: "write \(bytes.byteCount) bytes", path: name, errno: errno)
         }
+    }
+
+    private static let directBlock = 4096
+    private static let leastDirectSize = 1 << 20
+
+    private func canWriteDirectly(_ bytes: RawSpan) -> Bool {
+        isDurable && writing != .cached && position % FileSink.directBlock == 0
+            && bytes.isAligned(to: FileSink.directBlock)
+    }
+
+    /// Writes whole blocks past the page cache and returns how many bytes went; fewer if the file system has no such
+    /// thing, which some say only now.
+    private func appendDirectly(_ blocks: RawSpan) throws(StoreError) -> Int {
+        if writing == .undecided {
+            guard SystemCall.setDirect(temporary.descriptor, true) else {
+                writing = .cached
+                return 0
+            }
+            writing = .direct
+        }
+        do throws(StoreError) {
+            try SystemCall.writeAll(temporary.descriptor, blocks, path: temporary.path)
+            return blocks.byteCount
+        } catch .system(_, _, Errno.invalidArgument.rawValue) {
+            stopWritingDirectly()
+            // Of a write that was cut short the rest may be refused: begin again where this one began.
+            try SystemCall.seek(temporary.descriptor, to: position, path: temporary.path)
+            return 0
+        }
+    }
+
+    private func stopWritingDirectly() {
+        _ = SystemCall.setDirect(temporary.descriptor, false)
+        writing = .cached
     }
 
     package func finish(_ existing: ExistingDestination) throws(StoreError) {

@@ -73,6 +73,11 @@ extension RawSpan {
         }
     }
 
+    /// Whether the first byte's address is a multiple of `alignment`.
+    package func isAligned(to alignment: Int) -> Bool {
+        unsafe withUnsafeBytes { UInt(bitPattern: $0.baseAddress) % UInt(alignment) == 0 }
+    }
+
     /// Whether both have the same bytes.
     package func hasSameBytes(as other: RawSpan) -> Bool {
         if byteCount != other.byteCount { return false }

@@ -111,6 +111,18 @@ package enum SystemCall {
         }
     }
 
+    /// Sets an open file's position.
+    package static func seek(_ descriptor: FileDescriptor, to offset: Int, path: String) throws(StoreError) {
+        _ = try perform("seek", path) { try descriptor.seek(offset: Int64(offset), from: .start) }
+    }
+
+    /// Makes writes to an open file go past the page cache, or through it again.
+    ///
+    /// - Returns: false where that can't be had.
+    package static func setDirect(_ descriptor: FileDescriptor, _ isDirect: Bool) -> Bool {
+        nnstore_set_direct(descriptor.rawValue, isDirect ? 1 : 0) == 0
+    }
+
     /// Forces a file's bytes and size to stable storage.
     package static func sync(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
         try retrying("sync to disk", path) { fsync(descriptor.rawValue) }
