@@ -120,6 +120,42 @@ struct CommandTests {
         #expect(try Tool.run("verify", path, "--level", "structure").status == 0)
     }
 
+    @Test("migrate takes files and folders, says what it did, passes over what is done, and goes on after a bad file")
+    func migrate() throws {
+        let root = folder.path("checkpoints")
+        try FileManager.default.createDirectory(atPath: root + "/deep", withIntermediateDirectories: true)
+        let tensor = StateTree.tensor(try StateTensor([Float](repeating: 1.5, count: 5000), shape: [5000]))
+        let old = SaveOptions(formatVersion: FormatVersion(1, 0))
+        let files = ["a.nnck", "b.nnck", "deep/c.nnck"].map { root + "/" + $0 }
+        for file in files { try Checkpoint.save(["w": tensor], to: file, options: old) }
+        try Data("text".utf8).write(to: URL(fileURLWithPath: root + "/notes.txt"))
+        #expect(try Tool.run("migrate", root).status == 2, "neither -o nor --in-place")
+        #expect(try Tool.run("migrate", root, "--in-place", "--to", "7").status == 2)
+        let plan = try Tool.run("migrate", root, "--in-place", "--dry-run")
+        #expect(plan.status == 0 && plan.output.contains("b.nnck: 1.0 → 2.0, nothing would be lost"))
+        #expect(try files.allSatisfy { try Checkpoint.open($0).version.major == 1 })
+
+        var damaged = try Data(contentsOf: URL(fileURLWithPath: files[1]))
+        damaged[4100] ^= 1
+        try damaged.write(to: URL(fileURLWithPath: files[1]))
+        let outcome = try Tool.run("migrate", root, "--in-place", "--json")
+        #expect(outcome.status == 1)
+        let rows = try #require(try outcome.json["files"] as? [[String: Any]])
+        #expect(rows.map { $0["status"] as? String } == ["migrated", "failed", "migrated"])
+        #expect((rows[1]["error"] as? String)?.contains("chunk 0 of \"w\"") == true)
+        #expect(try Data(contentsOf: URL(fileURLWithPath: files[1])) == damaged, "what is damaged stays as it is")
+        try FileManager.default.removeItem(atPath: files[1])
+        let again = try Tool.run("migrate", root, "--in-place")
+        #expect(again.status == 0 && again.output.contains("c.nnck: has format 2.0 already"))
+        #expect(try Tool.run("list", files[0]).output.contains("container 2.0"))
+
+        let back = folder.path("back")
+        #expect(try Tool.run("migrate", root, "-o", back, "--to", "1").status == 0)
+        #expect(try Checkpoint.open(back + "/deep/c.nnck").version == FormatVersion(1, 0))
+        #expect(try Tool.run("migrate", root, "-o", back, "--to", "1.0").output.contains("has format 1.0 already"))
+        #expect(try Tool.run("diff", back + "/a.nnck", files[0]).status == 0)
+    }
+
     @Test("a real model goes in and comes out byte for byte, and is listed the same")
     func realModel() throws {
         let container = folder.path("vad.nnck")
@@ -303,7 +339,7 @@ struct CommandTests {
             #expect(outcome.status == (arguments.isEmpty ? 0 : 2), "\(arguments)")
             #expect((outcome.error + outcome.output).contains("ckpt-tool"), "\(arguments)")
         }
-        for command in ["list", "show", "verify", "import", "export", "diff", "sql"] {
+        for command in ["list", "show", "verify", "import", "export", "diff", "migrate", "sql"] {
             let help = try Tool.run(command, "--help")
             #expect(help.status == 0)
             #expect(help.output.contains("ckpt-tool \(command) "), "an example")

@@ -89,6 +89,9 @@ struct MigrateCommand: ParsableCommand {
                     message: "\(file): can't become a container of format \(target!): \(obstacle)",
                     exitCode: Failure.badFile)
             }
+            if inPlace, checkpoint.isReferencedByOthers, !destination.forceReferenced {
+                throw StoreError.destinationReferenced(path: file)
+            }
             if dryRun { return .wouldMigrate(checkpoint.version) }
             let existing: ExistingDestination =
                 inPlace ? (destination.forceReferenced ? .replaceReferenced : .replace) : destination.existing
