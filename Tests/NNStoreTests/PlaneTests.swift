@@ -50,6 +50,30 @@ struct PlaneTests {
         }
     }
 
+    @Test("a sample tells the size of a frame of literals within two hundredths")
+    func estimates() throws {
+        var generator = SeededGenerator(seed: 3)
+        var sampler = PlaneSampler()
+        var encoder = try LiteralFrameEncoder()
+        for bits in 1...7 {
+            // Values of the geometric kind, more of them with more bits.
+            let plane: [UInt8] = (0..<300_000).map { _ in
+                var value = 0
+                while value < 255, Double.random(in: 0..<1, using: &generator) < 1 - 1 / Double(1 << bits) {
+                    value += 1
+                }
+                return UInt8(value)
+            }
+            var frame = [UInt8](repeating: 0, count: plane.count + 100)
+            let size = try frame.withMutableRawSpan { frame in
+                try plane.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: plane.count) }
+            }
+            let estimate = plane.withRawSpan { sampler.sample($0).literalSize(plane.count) }
+            // Huffman codes have whole bits: with few values the frame is longer than its entropy.
+            #expect(abs(estimate - (size ?? plane.count)) * 50 < plane.count, "\(bits): \(estimate), \(size ?? 0)")
+        }
+    }
+
     @Test("frames of literals are ordinary frames, and refuse to grow")
     func literalFrames() throws {
         var generator = SeededGenerator(seed: 2)

@@ -28,7 +28,8 @@ import CZstd
     deinit { unsafe ZSTD_freeCCtx(context) }
 
     /// Encodes `source` as one frame at the beginning of `destination` and returns its size, or `nil` if the frame
-    /// would not be shorter than `limit`.
+    /// would not be shorter than `limit`. With less room than for the whole source and ``BufferPool/slack`` more, libzstd
+    /// stores blocks that it could have shortened.
     ///
     /// - Parameter blockSize: the bytes of a block, each of which has a Huffman table of its own.
     mutating func encode(
@@ -45,7 +46,7 @@ import CZstd
             unsafe source.withUnsafeBytes { source in
                 unsafe sequences.withUnsafeBufferPointer { sequences in
                     unsafe ZSTD_compressSequences(
-                        context, destination.baseAddress, min(destination.count, limit + BufferPool.slack),
+                        context, destination.baseAddress, destination.count,
                         sequences.baseAddress, sequences.count, source.baseAddress, source.count)
                 }
             }

@@ -154,7 +154,7 @@ private enum FixedLogarithm {
         var rest = UInt64(value) << UInt64(31 - whole)
         var result = whole
         for _ in 0..<16 {
-            rest = rest * rest >> 31
+            rest = (rest * rest) >> 31
             result <<= 1
             if rest >= 1 << 32 {
                 rest >>= 1

@@ -20,7 +20,8 @@ import CZstd
     deinit { unsafe ZSTD_freeCCtx(context) }
 
     /// Encodes `source` as one frame at the beginning of `destination` and returns its size, or `nil` if the frame
-    /// would not be shorter than `limit`. A frame that only just fits needs ``BufferPool/slack`` bytes more of room.
+    /// would not be shorter than `limit`. Room for the whole source and
+    /// ``BufferPool/slack`` more lets libzstd find the shortest.
     mutating func encode(
         _ source: RawSpan, into destination: inout MutableRawSpan, shorterThan limit: Int
     ) throws(StoreError) -> Int? {
@@ -28,8 +29,7 @@ import CZstd
         let size = unsafe destination.withUnsafeMutableBytes { destination in
             unsafe source.withUnsafeBytes { source in
                 unsafe ZSTD_compress2(
-                    context, destination.baseAddress, min(destination.count, limit + BufferPool.slack),
-                    source.baseAddress, source.count)
+                    context, destination.baseAddress, destination.count, source.baseAddress, source.count)
             }
         }
         if ZSTD_isError(size) != 0, ZSTD_getErrorCode(size) == ZSTD_error_dstSize_tooSmall { return nil }
