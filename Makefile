@@ -11,13 +11,14 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-exhaustive test-kill format lint clean
+.PHONY: help build demo test test-exhaustive test-kill bench format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make test-kill         kill imports at random moments (MODEL=path, RUNS=50)"
+	@echo "make bench             time NNStore beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make format            format the sources"
 	@echo "make clean             remove what was built"
 
@@ -56,11 +57,24 @@ RUNS ?= 50
 test-kill: build
 	@scripts/kill-imports "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
 
+# The programs that benchmarks compare with; about a gigabyte.
+.build-bench-venv/complete: Benchmarks/requirements.txt
+	@rm -rf .build-bench-venv
+	python3 -m venv .build-bench-venv
+	.build-bench-venv/bin/pip install --quiet --disable-pip-version-check -r Benchmarks/requirements.txt
+	@touch .build-bench-venv/complete
+
+bench: .build-bench-venv/complete
+	$(call install,$(BUILD_PACKAGES) python3 python3-venv)
+	$(SWIFT) build -c release --package-path Benchmarks
+	.build-bench-venv/bin/python Benchmarks/prepare.py --out .build-bench-data
+	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)
+
 format:
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
 
 clean:
 	rm -rf .build .build-* .venv
