@@ -152,7 +152,19 @@ struct CommandTests {
         let back = folder.path("back")
         #expect(try Tool.run("migrate", root, "-o", back, "--to", "1").status == 0)
         #expect(try Checkpoint.open(back + "/deep/c.nnck").version == FormatVersion(1, 0))
-        #expect(try Tool.run("migrate", root, "-o", back, "--to", "1.0").output.contains("has format 1.0 already"))
+        #expect(
+            try Tool.run("migrate", root, "-o", back, "--to", "1.0").output
+                .contains("a.nnck is there already, with format 1.0"))
+        // Nothing that one run writes may replace or feed another part of it.
+        let twice = folder.path("twice")
+        let clash = try Tool.run("migrate", files[0], back + "/a.nnck", "-o", twice, "--force")
+        #expect(clash.status == 2 && clash.error.contains("would both become"))
+        #expect(!FileManager.default.fileExists(atPath: twice))
+        try FileManager.default.createDirectory(atPath: root + "/out", withIntermediateDirectories: true)
+        let inside = try Tool.run("migrate", root, "-o", root + "/out", "--to", "1")
+        #expect(inside.status == 2 && inside.error.contains("lies in"))
+        let both = try Tool.run("migrate", root, "-o", back, "--in-place")
+        #expect(both.status == 2 && both.error.contains("not both"))
         #expect(try Tool.run("diff", back + "/a.nnck", files[0]).status == 0)
     }
 

@@ -47,7 +47,10 @@ struct MigrateCommand: ParsableCommand {
     }
 
     func validate() throws {
-        guard inPlace != (output != nil) || dryRun && !(inPlace && output != nil) else {
+        guard !inPlace || output == nil else {
+            throw ValidationError("the new files go either to -o or in the places of the old ones, not both")
+        }
+        guard inPlace || output != nil || dryRun else {
             throw ValidationError("say where the new files go: either -o or --in-place")
         }
         guard target != nil else { throw ValidationError("--to \(to!): is no version; 1, 2 or 2.0 are") }
@@ -58,6 +61,8 @@ struct MigrateCommand: ParsableCommand {
         case migrated(MigrationReport, before: Int, after: Int)
         case wouldMigrate(FormatVersion)
         case hasVersion
+        /// An earlier run has put the new file there.
+        case isThere
         case failed(message: String, exitCode: Int32)
     }
 
@@ -65,11 +70,9 @@ struct MigrateCommand: ParsableCommand {
         var found: [ContainerFiles.Found] = []
         for file in files { found += try ContainerFiles.at(file) }
         if found.isEmpty { throw ValidationError("there are no containers in \(files.joined(separator: ", "))") }
-        let isFolder = output != nil && (files.count > 1 || found.first?.isInFolder == true)
+        let destinations = try destinations(of: found)
         var results: [(file: String, destination: String, outcome: Outcome)] = []
-        for file in found {
-            let path =
-                output.map { isFolder ? ContainerFiles.join($0, file.relativePath) : $0 } ?? file.path
+        for (file, path) in zip(found, destinations) {
             let outcome = try migrate(file.path, to: path)
             results.append((file.path, path, outcome))
             if !json { print(file.path, path, outcome) }
@@ -79,11 +82,34 @@ struct MigrateCommand: ParsableCommand {
         if let worst = failures.max() { throw ExitCode(worst) }
     }
 
+    /// Where each file goes. No two go to one place, and none lies where the new ones are put: what one run wrote would
+    /// be lost, or taken for more to do by the next.
+    private func destinations(of found: [ContainerFiles.Found]) throws -> [String] {
+        guard let output else { return found.map(\.path) }
+        let isFolder = files.count > 1 || found.first?.isInFolder == true
+        let destinations = found.map { isFolder ? ContainerFiles.join(output, $0.relativePath) : output }
+        var sources: [String: String] = [:]
+        for (file, path) in zip(found, destinations) {
+            if let other = sources.updateValue(file.path, forKey: path) {
+                throw ValidationError("\(other) and \(file.path) would both become \(path); migrate them apart")
+            }
+        }
+        if isFolder, let place = try? SystemCall.resolve(output),
+            let folder = try files.first(where: { file in
+                try SystemCall.status(file)?.kind == .folder
+                    && "\(place)/".hasPrefix(try SystemCall.resolve(file) + "/")
+            })
+        {
+            throw ValidationError("\(output) lies in \(folder), whose containers are migrated; choose another folder")
+        }
+        return destinations
+    }
+
     private func migrate(_ file: String, to path: String) throws -> Outcome {
         do {
             let checkpoint = try Checkpoint.open(file)
             if checkpoint.version == target!, inPlace || output == nil { return .hasVersion }
-            if !inPlace, !dryRun, try isDone(checkpoint, path) { return .hasVersion }
+            if !inPlace, !dryRun, try isDone(checkpoint, path) { return .isThere }
             if let obstacle = try checkpoint.obstacle(toMigrating: target!) {
                 return .failed(
                     message: "\(file): can't become a container of format \(target!): \(obstacle)",
@@ -124,6 +150,7 @@ struct MigrateCommand: ParsableCommand {
                     + "verified")
         case .wouldMigrate(let version): Terminal.print("\(name): \(version) → \(target!), nothing would be lost")
         case .hasVersion: Terminal.print("\(name): has format \(target!) already")
+        case .isThere: Terminal.print("\(name): \(printable(path)) is there already, with format \(target!)")
         case .failed(let message, _): Terminal.error("error: \(message)")
         }
     }
@@ -142,6 +169,7 @@ struct MigrateCommand: ParsableCommand {
             case .wouldMigrate(let version):
                 members += [("status", .string("would migrate")), ("from", .string(version.description))]
             case .hasVersion: members.append(("status", .string("has the version")))
+            case .isThere: members.append(("status", .string("is there")))
             case .failed(let message, _):
                 members += [("status", .string("failed")), ("error", .string(message))]
             }
