@@ -59,13 +59,13 @@ test-kill: build
 
 # The programs that benchmarks compare with; about a gigabyte.
 .build-bench-venv/complete: Benchmarks/requirements.txt
+	$(call install,$(BUILD_PACKAGES) python3 python3-venv)
 	@rm -rf .build-bench-venv
 	python3 -m venv .build-bench-venv
 	.build-bench-venv/bin/pip install --quiet --disable-pip-version-check -r Benchmarks/requirements.txt
 	@touch .build-bench-venv/complete
 
 bench: .build-bench-venv/complete
-	$(call install,$(BUILD_PACKAGES) python3 python3-venv)
 	$(SWIFT) build -c release --package-path Benchmarks
 	.build-bench-venv/bin/python Benchmarks/prepare.py --out .build-bench-data
 	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)

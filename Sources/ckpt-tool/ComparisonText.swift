@@ -164,7 +164,7 @@ enum ComparisonJSON {
         guard let node else { return .null }
         let tensor = node.tensor
         return .object([
-            "kind": .string(node.kindName), "tag": JSONOutput.text(node.foreignType),
+            "kind": .string(node.kindName), "tag": JSONOutput.text(node.tag),
             "dtype": JSONOutput.text(tensor?.dtype.name),
             "shape": tensor.map { .array($0.shape.map { .integer($0) }) } ?? .null,
             "requires_grad": tensor.map { .bool($0.requiresGrad) } ?? .null,

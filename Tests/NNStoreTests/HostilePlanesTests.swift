@@ -22,55 +22,50 @@ struct HostilePlanesTests {
         ])
     }
 
-    struct Case: Sendable, CustomTestStringConvertible {
-        let rule: String
-        let sql: String
-        /// Whether a load can't find it, because it does not compare digests.
-        var fullOnly = false
-        var testDescription: String { rule }
-    }
-
     /// Replaces the 13 bytes of a part of storage 1's chunk.
     private static func part(_ number: Int, _ bytes: String) -> String {
         "UPDATE chunk SET parts = CAST(substr(parts, 1, \(13 * number)) || x'\(bytes)' || substr(parts, \(13 * number + 14)) AS BLOB) WHERE storage = 1"
     }
     private static let emptyHash = "2d06800538d394c2"
 
-    static let cases: [Case] = [
-        Case(rule: "a transform that there is not", sql: "UPDATE chunk SET transform = 3 WHERE storage = 1"),
-        Case(rule: "a negative transform", sql: "UPDATE chunk SET transform = -1 WHERE storage = 1"),
-        Case(rule: "a width that there is not", sql: "UPDATE chunk SET width = 3 WHERE storage = 1"),
-        Case(rule: "a width of 16", sql: "UPDATE chunk SET width = 16 WHERE storage = 1"),
-        Case(rule: "planes of width 1", sql: "UPDATE chunk SET width = 1 WHERE storage = 1"),
-        Case(rule: "a plain chunk with a width", sql: "UPDATE chunk SET width = 2 WHERE storage = 3"),
-        Case(
+    static let cases: [BrokenRule] = [
+        BrokenRule(rule: "a transform that there is not", sql: "UPDATE chunk SET transform = 3 WHERE storage = 1"),
+        BrokenRule(rule: "a negative transform", sql: "UPDATE chunk SET transform = -1 WHERE storage = 1"),
+        BrokenRule(rule: "a width that there is not", sql: "UPDATE chunk SET width = 3 WHERE storage = 1"),
+        BrokenRule(rule: "a width of 16", sql: "UPDATE chunk SET width = 16 WHERE storage = 1"),
+        BrokenRule(rule: "planes of width 1", sql: "UPDATE chunk SET width = 1 WHERE storage = 1"),
+        BrokenRule(rule: "a plain chunk with a width", sql: "UPDATE chunk SET width = 2 WHERE storage = 3"),
+        BrokenRule(
             rule: "an element wider than the chunk", sql: "UPDATE chunk SET transform = 1, width = 4 WHERE storage = 3"),
-        Case(rule: "another width than the parts say", sql: "UPDATE chunk SET width = 2 WHERE storage = 1"),
-        Case(
+        BrokenRule(rule: "another width than the parts say", sql: "UPDATE chunk SET width = 2 WHERE storage = 1"),
+        BrokenRule(
             rule: "a missing part",
             sql: "UPDATE chunk SET parts = CAST(substr(parts, 1, 52) AS BLOB), length = length - 3 WHERE storage = 1"),
-        Case(
+        BrokenRule(
             rule: "a part too many",
             sql: "UPDATE chunk SET parts = CAST(parts || x'0200000000\(emptyHash)' AS BLOB) WHERE storage = 1"),
-        Case(rule: "no parts", sql: "UPDATE chunk SET parts = x'' WHERE storage = 2"),
-        Case(rule: "half a part", sql: "UPDATE chunk SET parts = CAST(substr(parts, 1, 6) AS BLOB) WHERE storage = 2"),
-        Case(rule: "an unknown coding", sql: part(1, "0300000000\(emptyHash)")),
-        Case(rule: "a constant of more than a byte", sql: part(1, "0200010000\(emptyHash)")),
-        Case(rule: "a constant with another hash", sql: part(1, "0200000000\(String(repeating: "0", count: 16))")),
-        Case(
+        BrokenRule(rule: "no parts", sql: "UPDATE chunk SET parts = x'' WHERE storage = 2"),
+        BrokenRule(
+            rule: "half a part", sql: "UPDATE chunk SET parts = CAST(substr(parts, 1, 6) AS BLOB) WHERE storage = 2"),
+        BrokenRule(rule: "an unknown coding", sql: part(1, "0300000000\(emptyHash)")),
+        BrokenRule(rule: "a constant of more than a byte", sql: part(1, "0200010000\(emptyHash)")),
+        BrokenRule(
+            rule: "a constant with another hash", sql: part(1, "0200000000\(String(repeating: "0", count: 16))")),
+        BrokenRule(
             rule: "a constant remainder",
             sql: part(4, "0200000000\(emptyHash)") + "; UPDATE chunk SET length = length - 3 WHERE storage = 1"),
-        Case(rule: "a stored plane of another size", sql: part(1, "0001000000\(emptyHash)")),
-        Case(rule: "a frame of no bytes", sql: part(1, "0100000000\(emptyHash)")),
-        Case(rule: "a frame longer than its plane", sql: part(1, "01ffffffff\(emptyHash)")),
-        Case(rule: "an extent that is not its parts", sql: "UPDATE chunk SET length = length + 1 WHERE storage = 1"),
-        Case(rule: "a constant chunk with a place", sql: "UPDATE chunk SET offset = 4096 WHERE storage = 2"),
-        Case(rule: "a constant chunk with a length", sql: "UPDATE chunk SET length = 1 WHERE storage = 2"),
-        Case(rule: "a chunk with bytes but no place", sql: "UPDATE chunk SET offset = 0 WHERE storage = 1"),
-        Case(
+        BrokenRule(rule: "a stored plane of another size", sql: part(1, "0001000000\(emptyHash)")),
+        BrokenRule(rule: "a frame of no bytes", sql: part(1, "0100000000\(emptyHash)")),
+        BrokenRule(rule: "a frame longer than its plane", sql: part(1, "01ffffffff\(emptyHash)")),
+        BrokenRule(
+            rule: "an extent that is not its parts", sql: "UPDATE chunk SET length = length + 1 WHERE storage = 1"),
+        BrokenRule(rule: "a constant chunk with a place", sql: "UPDATE chunk SET offset = 4096 WHERE storage = 2"),
+        BrokenRule(rule: "a constant chunk with a length", sql: "UPDATE chunk SET length = 1 WHERE storage = 2"),
+        BrokenRule(rule: "a chunk with bytes but no place", sql: "UPDATE chunk SET offset = 0 WHERE storage = 1"),
+        BrokenRule(
             rule: "a constant chunk of another byte",
             sql: "UPDATE chunk SET parts = x'0207000000\(emptyHash)' WHERE storage = 2", fullOnly: true),
-        Case(
+        BrokenRule(
             rule: "planes without the rotation", sql: "UPDATE chunk SET transform = 1 WHERE storage = 1", fullOnly: true
         ),
     ]
@@ -80,23 +75,15 @@ struct HostilePlanesTests {
         let checkpoint = try Checkpoint.open(MemorySource(HostilePlanesTests.sound()))
         #expect(try checkpoint.verify().problems == [])
         let rows = try checkpoint.index.chunks(ofAll: checkpoint.index.storages()).map { try $0.get()[0] }
-        #expect(rows[0].encoding.planes == PlaneTransform(width: 4, isRotated: true))
+        #expect(rows[0].encoding.planes == PlaneTransform(width: .four, isRotated: true))
         #expect(rows[0].encoding.parts.map(\.coding) == [.zstd, .constant(0), .constant(0), .constant(0), .stored])
         #expect(rows[1].encoding.constant == 0)
         #expect(rows[2].encoding.isStored)
     }
 
     @Test("is refused when it is touched, and reported in full verification", arguments: cases)
-    func row(_ test: Case) throws {
-        var forger = Forger(try HostilePlanesTests.sound())
-        try forger.run(test.sql)
-        let checkpoint = try Checkpoint.open(MemorySource(forger.container()))
-        let report = try checkpoint.verify()
-        #expect(!report.isSound, "\(test.rule)")
-        if !test.fullOnly {
-            let error = #expect(throws: StoreError.self, "\(test.rule)") { try checkpoint.readAll() }
-            #expect(error?.code == "damaged", "\(error!)")
-        }
+    func row(_ test: BrokenRule) throws {
+        try test.check(HostilePlanesTests.sound())
     }
 
     @Test("a file of format 1 can't have what format 2 adds")

@@ -117,7 +117,7 @@ struct PlaneCodecTests {
             let container = try containerBytes(tree, options: SaveOptions(compression: compression))
             if compression != .none {
                 let row = try #require(try chunks(container).first)
-                #expect(row.encoding.planes == PlaneTransform(width: 4, isRotated: true))
+                #expect(row.encoding.planes == PlaneTransform(width: .four, isRotated: true))
                 #expect(row.encoding.parts.count == 5 && row.encoding.parts[4].encodedSize == 3)
             }
             let checkpoint = try Checkpoint.open(MemorySource(container))

@@ -14,13 +14,13 @@ struct PlaneTests {
     func planes() {
         // BF16 1.0 is 3F80, -2.0 is C000; rotated left by one bit 7F00 and 8001.
         let bytes: [UInt8] = [0x80, 0x3f, 0x00, 0xc0]
-        #expect(split(bytes, PlaneTransform(width: 2, isRotated: true)) == [0x7f, 0x80, 0x00, 0x01])
-        #expect(split(bytes, PlaneTransform(width: 2, isRotated: false)) == [0x3f, 0xc0, 0x80, 0x00])
+        #expect(split(bytes, PlaneTransform(width: .two, isRotated: true)) == [0x7f, 0x80, 0x00, 0x01])
+        #expect(split(bytes, PlaneTransform(width: .two, isRotated: false)) == [0x3f, 0xc0, 0x80, 0x00])
         #expect(
-            split([1, 2, 3, 4, 5, 6, 7, 8], PlaneTransform(width: 4, isRotated: false)) == [4, 8, 3, 7, 2, 6, 1, 5])
+            split([1, 2, 3, 4, 5, 6, 7, 8], PlaneTransform(width: .four, isRotated: false)) == [4, 8, 3, 7, 2, 6, 1, 5])
         // F64 1.0 is 3FF0..., rotated left by four bits FF00...03.
         #expect(
-            split([0, 0, 0, 0, 0, 0, 0xf0, 0x3f], PlaneTransform(width: 8, isRotated: true))
+            split([0, 0, 0, 0, 0, 0, 0xf0, 0x3f], PlaneTransform(width: .eight, isRotated: true))
                 == [0xff, 0, 0, 0, 0, 0, 0, 0x03])
     }
 
@@ -29,10 +29,11 @@ struct PlaneTests {
         let seed = testSeed
         print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
         var generator = SeededGenerator(seed: seed)
-        for width in PlaneTransform.widths {
+        for elementWidth in PlaneTransform.Width.allCases {
+            let width = elementWidth.rawValue
             for isRotated in [false, true] {
                 for count in [0, 1, 2, 7, 31, 64, 1000, 4097] {
-                    let transform = PlaneTransform(width: width, isRotated: isRotated)
+                    let transform = PlaneTransform(width: elementWidth, isRotated: isRotated)
                     let bytes = generator.bytes(count * width)
                     let planes = split(bytes, transform)
                     var joined = [UInt8](repeating: 0, count: bytes.count)

@@ -71,9 +71,9 @@ struct QueryTests {
             ("EXPLAIN DELETE FROM node", "DELETE is refused"), ("CREATE TABLE t(x)", "schema is refused"),
             ("CREATE TEMP TABLE t AS SELECT 1", "schema is refused"), ("DROP TABLE node", "schema is refused"),
             ("ALTER TABLE node RENAME TO n", "refused"),
-            ("ATTACH '/tmp/nnstore-query.db' AS other", "ATTACH is refused"),
+            ("ATTACH 'no-such-folder/query.db' AS other", "ATTACH is refused"),
             ("ATTACH ':memory:' AS other", "ATTACH is refused"), ("DETACH main", "DETACH is refused"),
-            ("VACUUM", "VACUUM is refused"), ("VACUUM INTO '/tmp/nnstore-query.db'", "VACUUM is refused"),
+            ("VACUUM", "VACUUM is refused"), ("VACUUM INTO 'no-such-folder/query.db'", "VACUUM is refused"),
             ("BEGIN", "transaction is refused"), ("SAVEPOINT s", "transaction is refused"),
             ("REINDEX", "REINDEX is refused"),
             ("ANALYZE", "refused"), ("PRAGMA journal_mode = DELETE", "PRAGMA journal_mode is refused"),
@@ -81,9 +81,9 @@ struct QueryTests {
             ("PRAGMA query_only = OFF", "PRAGMA query_only is refused"),
             ("PRAGMA writable_schema = ON", "PRAGMA writable_schema is refused"),
             ("SELECT * FROM pragma_journal_mode", "refused"),
-            ("SELECT load_extension('/tmp/nnstore-query.so')", "load_extension is refused"),
+            ("SELECT load_extension('no-such-folder/query.so')", "load_extension is refused"),
             ("SELECT fts3_tokenizer('simple')", "fts3_tokenizer is refused"),
-            ("SELECT writefile('/tmp/nnstore-query.db', 'x')", "no such function"), ("SELECT ?", "parameters"),
+            ("SELECT writefile('no-such-folder/query.db', 'x')", "no such function"), ("SELECT ?", "parameters"),
             ("SELECT 1\u{0}", "zero byte"), ("SELECT '" + String(repeating: "x", count: 100_000) + "'", "100000 bytes"),
         ])
     func refused(sql: String, words: String) throws {

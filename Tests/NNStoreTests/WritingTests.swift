@@ -206,6 +206,49 @@ struct WritingTests {
         #expect(folder.names == [])
     }
 
+    @Test("a fed writer that was stopped is given up: what it had is not finished without the chunks that it lost")
+    func cancelledWriter() throws {
+        let folder = try TemporaryFolder()
+        let cancellation = Cancellation()
+        let writer = try ContainerWriter(
+            path: folder.path("x.nnck"), options: SaveOptions(threads: 2, cancellation: cancellation))
+        let storage = try writer.declareStorage(byteCount: 3 << 20, of: .u8)
+        try writer.append([UInt8](repeating: 1, count: 3 << 20))
+        let tree: StateTree = [
+            "x": .tensor(try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [3 << 20])))
+        ]
+        cancellation.cancel()
+        #expect(throws: StoreError.cancelled) { try writer.finish(tree) }
+        #expect(folder.names == [])
+        let again = #expect(throws: StoreError.self) { try writer.finish(tree) }
+        #expect(again?.description.contains("given up") == true, "\(again!)")
+        #expect(throws: StoreError.self) { try writer.declareStorage(byteCount: 1) }
+    }
+
+    @Test("a large file is the same whether it goes past the page cache, through it, or to memory")
+    func durableAndCached() throws {
+        var generator = SeededGenerator(seed: 12)
+        let content = generator.bytes(9_000_001)
+        let layout = try TensorLayout(.u8, shape: [content.count])
+        let tree: StateTree = ["x": .tensor(try StateTensor(storage: Storage(content), layout: layout))]
+        let expected = try containerBytes(tree)
+        // A file system in memory may have no way past the cache.
+        var folders = [try TemporaryFolder()]
+        if FileManager.default.fileExists(atPath: "/dev/shm") {
+            folders.append(try TemporaryFolder(in: "/dev/shm"))
+        } else {
+            print("No /dev/shm here: writing to a file system in memory is passed over.")
+        }
+        for folder in folders {
+            for isDurable in [true, false] {
+                let path = folder.path("\(isDurable).nnck")
+                try Checkpoint.save(tree, to: path, options: SaveOptions(isDurable: isDurable))
+                let isSame = try Array(Data(contentsOf: URL(fileURLWithPath: path))) == expected
+                #expect(isSame, "\(path)")
+            }
+        }
+    }
+
     @Test("an error while a storage is read reaches the caller, and leaves nothing")
     func failingBacking() throws {
         struct Broken: StorageBacking {

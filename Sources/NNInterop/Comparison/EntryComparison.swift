@@ -64,8 +64,8 @@ struct EntryComparison {
     ) throws -> [EntryDifference.Aspect] {
         var aspects: [EntryDifference.Aspect] = []
         if first.kindName != second.kindName { aspects.append(.kind(first.kindName, second.kindName)) }
-        if !areEqual(first.foreignType, second.foreignType) {
-            aspects.append(.tag(first.foreignType, second.foreignType))
+        if !areEqual(first.tag, second.tag) {
+            aspects.append(.tag(first.tag, second.tag))
         }
         if let first = first.tensor, let second = second.tensor {
             if first.dtype != second.dtype { aspects.append(.dtype(first.dtype, second.dtype)) }
@@ -126,17 +126,6 @@ extension StateTree {
         case .scalar: "scalar"
         case .array: "array"
         case .strings: "strings"
-        }
-    }
-
-    /// The foreign type that the node stood for.
-    package var foreignType: String? {
-        switch self {
-        case .dictionary(let entries): entries.tag
-        case .list(_, let tag), .tuple(_, let tag): tag
-        case .record(let type, _): type
-        case .tensor(let tensor): tensor.tag
-        default: nil
         }
     }
 

@@ -1,7 +1,5 @@
 /// Reads chunks from a source and decodes them; for one thread at a time.
-///
-/// Sound to send: whoever hands it on (``MigrationReader``) sees to that, and it keeps nothing of another's work.
-final class ChunkDecoder: @unchecked Sendable {
+final class ChunkDecoder {
     private let source: any ByteSource
     private let version: SourceVersion
     private var zstd: ZstdDecoder

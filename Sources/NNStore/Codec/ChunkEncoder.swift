@@ -37,9 +37,7 @@ final class BufferPool: Sendable {
 }
 
 /// Encodes chunks; for one thread at a time.
-///
-/// Sound to send: one thread at a time has an encoder (``EncoderPool``), and none keeps anything of another's work.
-final class ChunkEncoder: @unchecked Sendable {
+final class ChunkEncoder {
     private let pool: BufferPool
     /// Of these there is the one that the format version and the compression ask for, or none.
     private var frames: ZstdEncoder?
@@ -65,6 +63,7 @@ final class ChunkEncoder: @unchecked Sendable {
     func encode(
         _ memory: Memory, _ range: Range<Int>, _ transforms: [PlaneTransform?], _ digest: Digest, isPooled: Bool
     ) throws(StoreError) -> EncodedChunk {
+        if frames == nil && planes == nil { return store(memory, range, digest, isPooled: isPooled) }
         let buffer = try pool.take()
         let encoding = try memory.withBytes(in: range) { (source: RawSpan) throws(StoreError) in
             try buffer.withMutableBytes(in: 0..<buffer.byteCount) {
@@ -78,6 +77,10 @@ final class ChunkEncoder: @unchecked Sendable {
                 memory: buffer, range: 0..<encoding.encodedSize, encoding: encoding, digest: digest, isPooled: true)
         }
         pool.giveBack(buffer)
+        return store(memory, range, digest, isPooled: isPooled)
+    }
+
+    private func store(_ memory: Memory, _ range: Range<Int>, _ digest: Digest, isPooled: Bool) -> EncodedChunk {
         let checksum = memory.withBytes(in: range) { Checksum64(of: $0) }
         return EncodedChunk(
             memory: memory, range: range, encoding: .stored(range.count, checksum), digest: digest, isPooled: isPooled)
@@ -93,28 +96,5 @@ final class ChunkEncoder: @unchecked Sendable {
         else { return nil }
         let checksum = destination.withBytes(in: 0..<size) { Checksum64(of: $0.bytes) }
         return ChunkEncoding(planes: nil, parts: [ChunkPart(coding: .zstd, encodedSize: size, checksum: checksum)])
-    }
-}
-
-/// Encoders that are used again and again, by one thread after another.
-final class EncoderPool: Sendable {
-    private let free = Mutex<[ChunkEncoder]>([])
-    private let compression: Compression
-    private let version: FormatVersion
-    private let buffers: BufferPool
-
-    init(_ compression: Compression, _ version: FormatVersion, _ buffers: BufferPool) {
-        self.compression = compression
-        self.version = version
-        self.buffers = buffers
-    }
-
-    private func giveBack(_ encoder: ChunkEncoder) { free.withLock { $0.append(encoder) } }
-
-    /// Lends `body` an encoder that no other thread uses meanwhile.
-    func withEncoder<Result>(_ body: (ChunkEncoder) throws -> Result) throws -> Result {
-        let encoder = try free.withLock { $0.popLast() } ?? ChunkEncoder(compression, version, buffers)
-        defer { giveBack(encoder) }
-        return try body(encoder)
     }
 }

@@ -10,6 +10,8 @@ final class PlaneCoder {
     private let planes: Memory
     /// For a second try, when the first one is to be kept until it is known which is shorter.
     private let second: Memory
+    /// For a try of a whole chunk; only where everything is tried.
+    private var candidate: Memory?
 
     private enum Effort {
         /// A sample of each plane decides.
@@ -83,7 +85,9 @@ final class PlaneCoder {
         _ source: RawSpan, _ transforms: [PlaneTransform?], _ destination: inout MutableRawSpan
     ) throws(StoreError) -> ChunkEncoding {
         var best = try encode(source, nil, &destination)
-        let candidate = try Memory.allocate(source.byteCount + BufferPool.slack)
+        let candidate: Memory =
+            if let candidate { candidate } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
+        self.candidate = candidate
         for transform in transforms where transform != nil {
             let encoding = try candidate.withMutableBytes(in: 0..<candidate.byteCount) {
                 (bytes: inout MutableRawSpan) throws(StoreError) in try encode(source, transform, &bytes)

@@ -8,16 +8,27 @@
 /// Sound: the sizes are checked on entry, and every access below is at an index less than `count` in a buffer of
 /// `count` elements, or of `count` bytes for each plane.
 struct PlaneTransform: Sendable, Hashable {
-    /// The bytes of an element: 2, 4 or 8.
-    let width: Int
+    /// The bytes that elements can have.
+    enum Width: Int, Sendable, CaseIterable {
+        case two = 2
+        case four = 4
+        case eight = 8
+    }
+
+    private let elementWidth: Width
     /// Whether elements are rotated.
     let isRotated: Bool
 
     /// By how many bits elements are rotated to the left.
-    var rotation: Int { isRotated ? (width == 8 ? 4 : 1) : 0 }
+    var rotation: Int { isRotated ? (elementWidth == .eight ? 4 : 1) : 0 }
 
-    /// The widths that there are.
-    static let widths = [2, 4, 8]
+    init(width: Width, isRotated: Bool) {
+        elementWidth = width
+        self.isRotated = isRotated
+    }
+
+    /// The bytes of an element.
+    var width: Int { elementWidth.rawValue }
 
     /// Splits `source`, whose size is a multiple of the width, into planes one after another in `planes`, which has its
     /// size.
@@ -29,11 +40,10 @@ struct PlaneTransform: Sendable, Hashable {
             unsafe planes.withUnsafeMutableBytes { planes in
                 let from = source.baseAddress!
                 let to = unsafe planes.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                switch width {
-                case 2: unsafe PlaneTransform.split(from, to, count, UInt16.self, UInt16(rotation))
-                case 4: unsafe PlaneTransform.split(from, to, count, UInt32.self, UInt32(rotation))
-                case 8: unsafe PlaneTransform.split(from, to, count, UInt64.self, UInt64(rotation))
-                default: preconditionFailure("no width \(width)")
+                switch elementWidth {
+                case .two: unsafe PlaneTransform.split(from, to, count, UInt16.self, UInt16(rotation))
+                case .four: unsafe PlaneTransform.split(from, to, count, UInt32.self, UInt32(rotation))
+                case .eight: unsafe PlaneTransform.split(from, to, count, UInt64.self, UInt64(rotation))
                 }
             }
         }
@@ -53,11 +63,11 @@ struct PlaneTransform: Sendable, Hashable {
                 let from = unsafe planes.baseAddress!.assumingMemoryBound(to: UInt8.self)
                 let to = destination.baseAddress!
                 func plane(_ number: Int) -> UnsafePointer<UInt8> { unsafe from + offsets[number] }
-                switch width {
-                case 2: unsafe PlaneTransform.join2(plane(0), plane(1), to, count, UInt16(rotation))
-                case 4: unsafe PlaneTransform.join4(plane(0), plane(1), plane(2), plane(3), to, count, UInt32(rotation))
-                case 8: unsafe PlaneTransform.join8((0..<8).map { unsafe plane($0) }, to, count, UInt64(rotation))
-                default: preconditionFailure("no width \(width)")
+                switch elementWidth {
+                case .two: unsafe PlaneTransform.join2(plane(0), plane(1), to, count, UInt16(rotation))
+                case .four:
+                    unsafe PlaneTransform.join4(plane(0), plane(1), plane(2), plane(3), to, count, UInt32(rotation))
+                case .eight: unsafe PlaneTransform.join8((0..<8).map { unsafe plane($0) }, to, count, UInt64(rotation))
                 }
             }
         }
@@ -131,12 +141,12 @@ extension DType {
     /// nothing is gained.
     var planes: PlaneTransform? {
         switch self {
-        case .f64, .c128: PlaneTransform(width: 8, isRotated: true)
-        case .f32, .c64: PlaneTransform(width: 4, isRotated: true)
-        case .f16, .bf16: PlaneTransform(width: 2, isRotated: true)
-        case .i64, .u64: PlaneTransform(width: 8, isRotated: false)
-        case .i32, .u32: PlaneTransform(width: 4, isRotated: false)
-        case .i16, .u16: PlaneTransform(width: 2, isRotated: false)
+        case .f64, .c128: PlaneTransform(width: .eight, isRotated: true)
+        case .f32, .c64: PlaneTransform(width: .four, isRotated: true)
+        case .f16, .bf16: PlaneTransform(width: .two, isRotated: true)
+        case .i64, .u64: PlaneTransform(width: .eight, isRotated: false)
+        case .i32, .u32: PlaneTransform(width: .four, isRotated: false)
+        case .i16, .u16: PlaneTransform(width: .two, isRotated: false)
         default: nil
         }
     }
@@ -150,7 +160,7 @@ extension PlaneTransform {
 
     /// What to try where nothing is known about the elements.
     static let forUnknownElements: [PlaneTransform?] =
-        [nil] + widths.map { PlaneTransform(width: $0, isRotated: true) }
+        [nil] + Width.allCases.map { PlaneTransform(width: $0, isRotated: true) }
 }
 
 extension PlaneTransform? {

@@ -7,7 +7,7 @@ import CZstd
 @safe struct ZstdEncoder: ~Copyable {
     private let context: OpaquePointer
 
-    /// An encoder for frames of at most `maximumSize` bytes of content.
+    /// - Parameter level: zstd's, from 1 to 22.
     init(level: Int) throws(StoreError) {
         guard let context = unsafe ZSTD_createCCtx() else {
             throw .library(name: "zstd", operation: "start compressing", message: "out of memory")

@@ -73,17 +73,26 @@ struct ChunkReader: Sendable {
         }
     }
 
-    private func decode(
-        _ range: Range<Int>, of chunk: ChunkRow, of storage: StorageRow, _ decoder: ChunkDecoder,
-        into destination: inout MutableRawSpan
-    ) throws(StoreError) {
+    /// Runs a step of a decoder, and makes an error that names the chunk of what it fails with.
+    func naming<Result>(
+        _ chunk: ChunkRow, of storage: StorageRow, _ body: () throws(ChunkDecoder.Failure) -> Result
+    ) throws(StoreError) -> Result {
         do throws(ChunkDecoder.Failure) {
-            try decoder.decode(range, of: chunk, into: &destination)
+            return try body()
         } catch {
             switch error {
             case .source(let error): throw error
             case .damaged(let reason): throw damaged(chunk, of: storage, reason)
             }
+        }
+    }
+
+    private func decode(
+        _ range: Range<Int>, of chunk: ChunkRow, of storage: StorageRow, _ decoder: ChunkDecoder,
+        into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        try naming(chunk, of: storage) { () throws(ChunkDecoder.Failure) in
+            try decoder.decode(range, of: chunk, into: &destination)
         }
     }
 

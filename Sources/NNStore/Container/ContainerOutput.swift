@@ -36,7 +36,7 @@ final class ContainerOutput {
     func checkOpen() throws(StoreError) { try bytes.checkOpen() }
 
     /// Runs a step; if it fails, the container is given up, and every later step fails too.
-    private func step<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
+    func givingUpOnError<Failure: Error>(_ body: () throws(Failure) -> Void) throws(Failure) {
         do throws(Failure) {
             try body()
         } catch {
@@ -52,7 +52,7 @@ final class ContainerOutput {
     func write(_ chunk: EncodedChunk, sequence: Int, storage: Int, storageSize: Int) throws(StoreError) -> ChunkRow {
         try bytes.checkOpen()
         var extent = 0..<0
-        try step { () throws(StoreError) in
+        try givingUpOnError { () throws(StoreError) in
             if chunk.encoding.isStored {
                 try bytes.pad(to: FileLayout.storedOffset(from: bytes.position, storageSize: storageSize))
             }
@@ -84,7 +84,7 @@ final class ContainerOutput {
 
     private func addRow(_ row: ChunkRow, storage: Int) throws(StoreError) {
         logicalBytes += row.logicalSize
-        try step { () throws(StoreError) in try index.addChunk(row, storage: storage) }
+        try givingUpOnError { () throws(StoreError) in try index.addChunk(row, storage: storage) }
     }
 
     /// Adds a storage, all of whose chunks were written. Ids come in order.
@@ -92,7 +92,7 @@ final class ContainerOutput {
         try bytes.checkOpen()
         precondition(storage.id == storages.count + 1)
         storages.append(storage)
-        try step { () throws(StoreError) in try index.addStorage(storage) }
+        try givingUpOnError { () throws(StoreError) in try index.addStorage(storage) }
     }
 
     // MARK: The end
@@ -100,8 +100,8 @@ final class ContainerOutput {
     /// Writes trees, index, tail and mark, and finishes the sink. After an error nothing is left of the container.
     func finish(state: StateTree, metadata: StateTree, ids: [Storage: Int]) throws {
         try bytes.checkOpen()
-        try step { () throws(StoreError) in try options.cancellation?.check() }
-        try step { () throws(StoreError) in try writeEnd(state: state, metadata: metadata, ids: ids) }
+        try givingUpOnError { () throws(StoreError) in try options.cancellation?.check() }
+        try givingUpOnError { () throws(StoreError) in try writeEnd(state: state, metadata: metadata, ids: ids) }
         try bytes.finish(options.existing) { sink in
             if options.verifies, let file = sink as? FileSink { try verify(file) }
         }

@@ -77,7 +77,7 @@ public final class ContainerWriter {
     private let output: ContainerOutput
     private let options: SaveOptions
     private let pool = BufferPool()
-    private let encoders: EncoderPool
+    private let encoders: Pool<ChunkEncoder>
     private var current: OpenStorage?
     /// Chunks that are full and wait to be encoded, a few for each thread, in order.
     private var waiting: [WaitingChunk] = []
@@ -122,7 +122,8 @@ public final class ContainerWriter {
     public init(sink: any ByteSink, options: SaveOptions = SaveOptions()) throws(StoreError) {
         output = try ContainerOutput(sink, options)
         self.options = options
-        encoders = EncoderPool(options.compression, options.formatVersion, pool)
+        let (compression, version, pool) = (options.compression, options.formatVersion, pool)
+        encoders = Pool { () throws(StoreError) in try ChunkEncoder(compression, version, pool) }
     }
 
     /// Declares the next storage. Exactly `byteCount` bytes are to be appended before another one is declared.
@@ -195,28 +196,34 @@ public final class ContainerWriter {
         if waiting.count >= (options.threads == 1 ? 1 : 4 * min(options.threads, 16)) { try encodeWaiting() }
     }
 
-    /// Encodes the chunks that wait, on all threads, and writes them.
+    /// Encodes the chunks that wait, on all threads, and writes them. After an error the container is given up: some of
+    /// them are lost.
     private func encodeWaiting() throws(StoreError) {
         let batch = waiting.map { (memory: $0.memory, size: $0.size, transforms: $0.storage.transforms) }
         let chunks = waiting
         waiting = []
-        do {
-            var next = chunks.startIndex
-            try Workers.pipeline(
-                batch.count, threads: options.threads, window: batch.count, cancellation: options.cancellation
-            ) {
-            } produce: { [encoders] number, _ in
-                let (memory, size, transforms) = batch[number]
-                let digest = memory.withBytes(in: 0..<size) { Digest(of: $0) }
-                return try encoders.withEncoder {
-                    try $0.encode(memory, 0..<size, transforms, digest, isPooled: true)
+        // Starting threads takes as long as encoding a quarter of a mebibyte.
+        let isLarge = batch.reduce(0) { $0 + $1.size } >= 256 << 10
+        try output.givingUpOnError { () throws(StoreError) in
+            do {
+                try Workers.pipeline(
+                    batch.count, threads: isLarge ? options.threads : 1, window: batch.count,
+                    cancellation: options.cancellation
+                ) {
+                } produce: { [encoders] number, _ in
+                    let (memory, size, transforms) = batch[number]
+                    let digest = memory.withBytes(in: 0..<size) { Digest(of: $0) }
+                    return try encoders.with { (encoder) throws(StoreError) in
+                        try encoder.encode(memory, 0..<size, transforms, digest, isPooled: true)
+                    }
+                } consume: { number, encoded in
+                    try write(encoded, chunks[number])
                 }
-            } consume: { _, encoded in
-                try write(encoded, chunks[next])
-                next += 1
+            } catch let error as StoreError {
+                throw error
+            } catch {
+                throw .library(name: "NNStore", operation: "encode chunks", message: "\(error)")
             }
-        } catch {
-            throw error as! StoreError
         }
     }
 

@@ -182,7 +182,7 @@ extension StateTree {
     }
 
     /// The foreign type that the node stood for.
-    var tag: String? {
+    package var tag: String? {
         switch self {
         case .dictionary(let entries): entries.tag
         case .list(_, let tag), .tuple(_, let tag): tag

@@ -265,13 +265,13 @@ struct RowValidation: Sendable {
         _ transform: Int, _ width: Int, _ logicalSize: Int, _ name: RowName
     ) throws(StoreError) -> PlaneTransform? {
         if transform == 0, width == 1 { return nil }
-        guard major >= 2, (1...2).contains(transform), PlaneTransform.widths.contains(width) else {
+        guard major >= 2, (1...2).contains(transform), let known = PlaneTransform.Width(rawValue: width) else {
             throw damaged(name, "it has transform \(transform) and width \(width), which format \(major) does not have")
         }
         guard width <= logicalSize else {
             throw damaged(name, "its \(logicalSize) bytes are less than an element of width \(width)")
         }
-        return PlaneTransform(width: width, isRotated: transform == 2)
+        return PlaneTransform(width: known, isRotated: transform == 2)
     }
 
     /// That the parts are those of the transform, and that each can hold its bytes.

@@ -44,7 +44,7 @@ final class StorageWriting: Sendable {
     private let sources: [any ChunkSource]
     private let options: SaveOptions
     private let pool = BufferPool()
-    private let encoders: EncoderPool
+    private let encoders: Pool<ChunkEncoder>
     /// The number of each storage's first chunk among all chunks; those that repeat another storage have none.
     private let firstChunk: [Int]
     private let chunkCount: Int
@@ -57,7 +57,8 @@ final class StorageWriting: Sendable {
     init(_ sources: [any ChunkSource], _ options: SaveOptions) throws {
         self.sources = sources
         self.options = options
-        encoders = EncoderPool(options.compression, options.formatVersion, pool)
+        let (compression, version, pool) = (options.compression, options.formatVersion, pool)
+        encoders = Pool { () throws(StoreError) in try ChunkEncoder(compression, version, pool) }
         // A storage that is to be mapped has its chunks side by side, so it can share all of them or none.
         repeated =
             options.formatVersion.major >= 2 && options.compression == .none
@@ -176,8 +177,8 @@ final class StorageWriting: Sendable {
     }
 
     private func encode(_ bytes: ChunkBytes, _ digest: Digest, _ storage: Int) throws -> EncodedChunk {
-        try encoders.withEncoder {
-            try $0.encode(
+        try encoders.with { (encoder) throws(StoreError) in
+            try encoder.encode(
                 bytes.memory, bytes.range, sources[storage].transforms, digest, isPooled: bytes.isPooled)
         }
     }

@@ -15,23 +15,16 @@ struct MigratedStorage: ChunkSource {
     func bytes(of sequence: Int, _ pool: BufferPool) throws -> ChunkBytes {
         let chunk = chunks[sequence]
         let buffer = try pool.take()
-        try buffer.withMutableBytes(in: 0..<chunk.logicalSize) { bytes in
-            try reader.decode(chunk, of: row, into: &bytes)
-            let digest = Digest(of: bytes.bytes)
-            guard digest == chunk.digest else {
-                throw reader.damaged(chunk, of: row, "its digest is \(digest), the index says \(chunk.digest)")
-            }
-        }
+        try buffer.withMutableBytes(in: 0..<chunk.logicalSize) { try reader.decode(chunk, of: row, into: &$0) }
         return ChunkBytes(memory: buffer, range: 0..<chunk.logicalSize, isPooled: true)
     }
 
     func encoded(_ sequence: Int, _ pool: BufferPool) throws -> EncodedChunk? {
         let chunk = chunks[sequence]
         guard path.keeps(chunk.encoding, compression) else { return nil }
-        reader.countCopied()
         let buffer = try pool.take()
         let range = 0..<chunk.extent.count
-        try buffer.withMutableBytes(in: range) { bytes in try reader.readEncoded(chunk, of: row, into: &bytes) }
+        try buffer.withMutableBytes(in: range) { try reader.copyEncoded(chunk, of: row, into: &$0) }
         return EncodedChunk(
             memory: buffer, range: range, encoding: chunk.encoding, digest: chunk.digest, isPooled: true)
     }
@@ -39,51 +32,40 @@ struct MigratedStorage: ChunkSource {
 
 /// Reads the chunks of a container that is migrated, on several threads.
 final class MigrationReader: Sendable {
-    private let checkpoint: Checkpoint
     private let chunkReader: ChunkReader
-    private let free = Mutex<[ChunkDecoder]>([])
+    private let decoders: Pool<ChunkDecoder>
     private let copied = Atomic<Int>(0)
 
     init(_ checkpoint: Checkpoint) {
-        self.checkpoint = checkpoint
         chunkReader = ChunkReader(checkpoint)
+        decoders = Pool { () throws(StoreError) in try ChunkDecoder(checkpoint.source, checkpoint.sourceVersion) }
     }
 
     /// How many chunks were copied as they are encoded.
     var copiedCount: Int { copied.load(ordering: .relaxed) }
-    func countCopied() { copied.add(1, ordering: .relaxed) }
 
-    func damaged(_ chunk: ChunkRow, of storage: StorageRow, _ reason: String) -> StoreError {
-        chunkReader.damaged(chunk, of: storage, reason)
-    }
-
-    func decode(_ chunk: ChunkRow, of storage: StorageRow, into destination: inout MutableRawSpan) throws {
-        try withDecoder(chunk, storage) { (decoder) throws(ChunkDecoder.Failure) in
-            try decoder.decode(chunk, into: &destination)
-        }
-    }
-
-    func readEncoded(_ chunk: ChunkRow, of storage: StorageRow, into destination: inout MutableRawSpan) throws {
-        try withDecoder(chunk, storage) { (decoder) throws(ChunkDecoder.Failure) in
-            try decoder.readEncoded(chunk, into: &destination)
-        }
-    }
-
-    private func withDecoder(
-        _ chunk: ChunkRow, _ storage: StorageRow, _ body: (ChunkDecoder) throws(ChunkDecoder.Failure) -> Void
-    ) throws {
-        let decoder =
-            try free.withLock { $0.popLast() } ?? ChunkDecoder(checkpoint.source, checkpoint.sourceVersion)
-        defer { giveBack(decoder) }
-        do throws(ChunkDecoder.Failure) {
-            try body(decoder)
-        } catch {
-            switch error {
-            case .source(let error): throw error
-            case .damaged(let reason): throw damaged(chunk, of: storage, reason)
+    /// The chunk's encoded bytes, their checksums checked.
+    func copyEncoded(
+        _ chunk: ChunkRow, of storage: StorageRow, into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        copied.add(1, ordering: .relaxed)
+        try decoders.with { (decoder) throws(StoreError) in
+            try chunkReader.naming(chunk, of: storage) { () throws(ChunkDecoder.Failure) in
+                try decoder.readEncoded(chunk, into: &destination)
             }
         }
     }
 
-    private func giveBack(_ decoder: ChunkDecoder) { free.withLock { $0.append(decoder) } }
+    /// The chunk's logical bytes, compared with their digest.
+    func decode(_ chunk: ChunkRow, of storage: StorageRow, into destination: inout MutableRawSpan) throws(StoreError) {
+        try decoders.with { (decoder) throws(StoreError) in
+            try chunkReader.naming(chunk, of: storage) { () throws(ChunkDecoder.Failure) in
+                try decoder.decode(chunk, into: &destination)
+                let digest = Digest(of: destination.bytes)
+                guard digest == chunk.digest else {
+                    throw .damaged("its digest is \(digest), the index says \(chunk.digest)")
+                }
+            }
+        }
+    }
 }

@@ -79,12 +79,12 @@ extension Checkpoint {
 
         let rows = try index.storages()
         let chunks = try ChunkReader(self).chunks(of: rows).map { try $0.get() }
+        let storages = rows.map { Storage(backing: ContainerBacking(self, $0)) }
+        let ids = Dictionary(uniqueKeysWithValues: storages.enumerated().map { ($1, $0 + 1) })
+        let state = try tree(over: storages)
         var dtypes = [Set<DType>](repeating: [], count: rows.count)
-        for tensor in try tensors where !tensor.layout.isEmpty {
-            guard tensor.storage <= rows.count else {
-                throw index.validation.damaged("tensor \(tensor.name)", "its storage \(tensor.storage) is missing")
-            }
-            dtypes[tensor.storage - 1].insert(tensor.dtype)
+        for (_, tensor) in state.tensors where !tensor.layout.isEmpty {
+            dtypes[ids[tensor.storage]! - 1].insert(tensor.layout.dtype)
         }
         let reader = MigrationReader(self)
         let sources = zip(zip(rows, chunks), dtypes).map { storage, dtypes in
@@ -92,12 +92,9 @@ extension Checkpoint {
                 row: storage.0, chunks: storage.1, transforms: PlaneTransform.all(for: dtypes), path: way,
                 compression: compression, reader: reader)
         }
-        let storages = rows.map { Storage(backing: ContainerBacking(self, $0)) }
-        let state = try tree(over: storages)
         let writing = try StorageWriting(sources, save)
         let output = try ContainerOutput(path: path, save)
         try writing.write(to: output)
-        let ids = Dictionary(uniqueKeysWithValues: storages.enumerated().map { ($1, $0 + 1) })
         try output.finish(state: state, metadata: metadata, ids: ids)
         return MigrationReport(
             from: version, to: options.version, chunkCount: chunks.reduce(0) { $0 + $1.count },

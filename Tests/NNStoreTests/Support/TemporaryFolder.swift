@@ -4,8 +4,10 @@ import Foundation
 final class TemporaryFolder {
     let url: URL
 
-    init() throws {
-        url = FileManager.default.temporaryDirectory.appendingPathComponent("nnstore-test-\(UUID().uuidString)")
+    /// A folder in `parent`, or where the system has temporary files.
+    init(in parent: String? = nil) throws {
+        let parent = parent.map { URL(fileURLWithPath: $0) } ?? FileManager.default.temporaryDirectory
+        url = parent.appendingPathComponent("nnstore-test-\(UUID().uuidString)")
         try FileManager.default.createDirectory(at: url, withIntermediateDirectories: true)
     }
 
