@@ -28,12 +28,14 @@ let package = Package(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
         // The few system calls that Swift's Glibc does not show.
         .target(name: "CSystemCalls"),
+        // The loops of Huffman decoding.
+        .target(name: "CHuffman"),
 
         // The container: bytes, dtypes, storages, state trees. Knows nothing of autograd, modules or other formats.
         .target(
             name: "NNStore",
             dependencies: [
-                "CZstd", "CSQLite", "CXXHash", "CSystemCalls",
+                "CZstd", "CSQLite", "CXXHash", "CSystemCalls", "CHuffman",
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

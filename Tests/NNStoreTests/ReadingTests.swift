@@ -107,6 +107,51 @@ struct ReadingTests {
         #expect(try packed.rows(2..<4).offset == 6)
     }
 
+    @Test("many tensors are read into memory that is there, through views and strides, and nothing else is touched")
+    func intoExistingMemory() throws {
+        var generator = SeededGenerator(seed: 21)
+        let large = try StateTensor(
+            storage: Storage(generator.bytes(2_500_000)), layout: TensorLayout(.u8, shape: [2_500_000]))
+        // A view of rows that begins and ends inside chunks, and one that is no row-major order.
+        let rows = try StateTensor(storage: large.storage, layout: TensorLayout(.i16, shape: [600_000], offset: 1000))
+        let columns = try StateTensor(
+            storage: large.storage, layout: TensorLayout(.u8, shape: [300, 200], strides: [1, 300]))
+        let empty = try StateTensor(storage: Storage([]), layout: TensorLayout(.f32, shape: [0, 3]))
+        let checkpoint = try checkpoint([
+            "large": .tensor(large), "rows": .tensor(rows), "columns": .tensor(columns), "empty": .tensor(empty),
+        ])
+        func destination(_ layout: TensorLayout, of byteCount: Int) throws -> StateTensor {
+            try StateTensor(storage: Storage([UInt8](repeating: 9, count: byteCount)), layout: layout)
+        }
+        let destinations = try [
+            ("large", destination(TensorLayout(.u8, shape: [2_500_000], offset: 8), of: 2_500_016)),
+            ("rows", destination(TensorLayout(.i16, shape: [600_000]), of: 1_200_000)),
+            ("columns", destination(TensorLayout(.u8, shape: [300, 200], strides: [201, 1]), of: 60_300)),
+            ("empty", destination(TensorLayout(.f32, shape: [0, 3]), of: 0)),
+        ].map { (entry: try checkpoint.tensor($0.0), tensor: $0.1) }
+        let versions = destinations.map(\.tensor.storage.version)
+        for threads in [1, 2] {
+            try checkpoint.read(into: destinations, threads: threads)
+            for (source, destination) in zip([large, rows, columns, empty], destinations) {
+                let isSame = try source.elementBytes == destination.tensor.elementBytes
+                #expect(isSame, "\(destination.entry.name), \(threads) threads")
+            }
+        }
+        #expect(zip(versions, destinations).prefix(3).allSatisfy { $0 < $1.tensor.storage.version })
+        try destinations[0].tensor.storage.withBytes {
+            #expect($0.extracting(0..<8).constantByte == 9 && $0.extracting(2_500_008...).constantByte == 9)
+        }
+        try destinations[2].tensor.storage.withBytes { #expect($0.extracting(200..<201).constantByte == 9) }
+
+        let other = try destination(TensorLayout(.u8, shape: [300, 201]), of: 60_300)
+        let error = #expect(throws: StoreError.self) {
+            try checkpoint.read(into: [destinations[0], (try checkpoint.tensor("columns"), other)])
+        }
+        #expect(error?.description.contains("\"columns\" is U8 [300, 200], its destination U8 [300, 201]") == true)
+        let stranger = try self.checkpoint(["columns": .tensor(columns)]).tensor("columns")
+        #expect(throws: StoreError.self) { try checkpoint.read(into: [(stranger, destinations[2].tensor)]) }
+    }
+
     @Test("lazily read trees give the same as trees read at once, and share one storage per load")
     func laziness() throws {
         let tree = try WritingTests.mixedTree()

@@ -17,8 +17,7 @@ struct Operation {
         [
             Operation(name: "encode (memory)", prepare: { try $0.prepareBuffer() }, body: { try $0.encode() }),
             Operation(
-                name: "decode (memory)", prepare: { try $0.prepareEncoded() }, ownBytes: { $0.logicalBytes },
-                body: { try $0.decode() }),
+                name: "decode (memory)", prepare: { try $0.prepareEncoded() }, body: { try $0.decode() }),
             save("save", .fast, isDurable: false), save("save+fsync", .fast, isDurable: true),
             load("load", .fast), openOne("open+one", .fast),
             Operation(

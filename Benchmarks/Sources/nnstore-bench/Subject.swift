@@ -12,6 +12,7 @@ final class Subject {
     private let folder: String
     private var buffer = MemorySink(capacity: 0)
     private var encoded: MemorySource?
+    private var destinations: StateTree?
 
     init(file: String, folder: String, threads: Int) throws {
         self.threads = threads
@@ -68,9 +69,16 @@ final class Subject {
         try prepareBuffer()
         try encode()
         encoded = buffer.source
+        // Memory that is there, as ZipNN has it, whose results are dropped one after another.
+        destinations = try Checkpoint.open(encoded!).readAll(threads: threads)
     }
 
-    func decode() throws -> StateTree { try Checkpoint.open(encoded!).readAll(threads: threads) }
+    /// Decodes all tensors into memory that is there already.
+    func decode() throws {
+        let checkpoint = try Checkpoint.open(encoded!)
+        let tensors = destinations!.tensors.map(\.tensor)
+        try checkpoint.read(into: Array(zip(checkpoint.tensors, tensors)), threads: threads)
+    }
 
     func printRatio(_ compression: Compression) throws {
         remove(compression.rawValue)

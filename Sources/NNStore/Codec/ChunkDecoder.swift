@@ -2,6 +2,7 @@
 final class ChunkDecoder {
     private let source: any ByteSource
     private let version: SourceVersion
+    private var literals = LiteralFrameDecoder()
     private var zstd: ZstdDecoder
     /// The encoded bytes of a chunk, and behind them the planes that have to be decoded: as little memory as possible,
     /// so that all of it stays in the processor's cache.
@@ -94,6 +95,7 @@ final class ChunkDecoder {
     }
 
     private func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) throws(Failure) {
+        if literals.decode(frame, into: &destination) { return }
         do throws(ZstdDecoder.BadFrame) {
             try zstd.decode(frame, into: &destination)
         } catch {

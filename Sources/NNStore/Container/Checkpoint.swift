@@ -145,8 +145,9 @@ public final class Checkpoint: Sendable {
             total = overflow ? .max : sum
         }
         try checkMemory(total)
-        let memories = try rows.map { row throws(StoreError) in try Memory.allocate(row.byteCount) }
-        try ChunkReader(self).read(rows, into: memories, threads: threads, cancellation: cancellation)
+        let memories = try Memory.allocate(rows.map(\.byteCount))
+        try ChunkReader(self).read(
+            rows, into: memories, areZeroed: true, threads: threads, cancellation: cancellation)
         return try tree(over: memories.map { Storage(memory: $0) })
     }
 
@@ -225,6 +226,48 @@ public final class Checkpoint: Sendable {
                 layout.byteRange, of: storage, into: &destination, threads: threads)
         } else {
             try read(entry, rows: rows, threads: threads).copyElements(to: &destination)
+        }
+    }
+
+    /// Reads many tensors into memory that is there already, on all cores: the elements of each entry replace those of
+    /// the tensor beside it. That is how the parameters of a model get the values of a checkpoint without a second copy
+    /// of all of them in memory.
+    ///
+    /// Each tensor has its entry's dtype and shape; strides may differ. Every tensor over a destination's storage sees
+    /// the change. After an error the destinations hold some old and some new values.
+    ///
+    /// - Throws: ``StoreError/invalidArgument(reason:)``, before anything is changed, if an entry is another file's or
+    ///   does not fit its destination; what reading throws.
+    public func read(
+        into destinations: [(entry: TensorEntry, tensor: StateTensor)], threads: Int? = nil,
+        cancellation: Cancellation? = nil
+    ) throws {
+        var rows: [StorageRow] = []
+        for (entry, tensor) in destinations {
+            rows.append(try storage(of: entry))
+            guard entry.dtype == tensor.layout.dtype, entry.shape == tensor.layout.shape else {
+                throw StoreError.invalidArgument(
+                    reason: "\(name): \"\(entry.name)\" is \(entry.dtype.name) \(entry.shape), its destination "
+                        + "\(tensor.layout.dtype.name) \(tensor.layout.shape)")
+            }
+        }
+        var pieces: [ChunkReader.Piece] = []
+        var others: [(entry: TensorEntry, tensor: StateTensor)] = []
+        for (row, destination) in zip(rows, destinations) where !destination.entry.layout.isEmpty {
+            let (entry, tensor) = destination
+            if entry.layout.isContiguous && tensor.layout.isContiguous {
+                pieces.append(
+                    ChunkReader.Piece(
+                        storage: row, range: entry.layout.byteRange, memory: try tensor.storage.writableMemory(),
+                        offset: tensor.layout.byteRange.lowerBound))
+            } else {
+                others.append(destination)
+            }
+        }
+        try ChunkReader(self).read(pieces, threads: threads, cancellation: cancellation)
+        for (entry, tensor) in others {
+            try cancellation?.check()
+            try tensor.setElements(from: read(entry, threads: threads))
         }
     }
 

@@ -8,26 +8,80 @@ struct ChunkReader: Sendable {
         try ChunkDecoder(checkpoint.source, checkpoint.sourceVersion)
     }
 
+    /// Bytes of a storage, and the memory that they go to.
+    struct Piece: Sendable {
+        let storage: StorageRow
+        let range: Range<Int>
+        let memory: Memory
+        /// Where in the memory they begin.
+        let offset: Int
+    }
+
     /// Reads whole storages into memories of their sizes. Their digests are checked against those of their chunks.
+    ///
+    /// - Parameter areZeroed: whether the memories are zero, so that zeros need not be written.
     func read(
-        _ storages: [StorageRow], into memories: [Memory], threads: Int?, cancellation: Cancellation? = nil
+        _ storages: [StorageRow], into memories: [Memory], areZeroed: Bool = false, threads: Int?,
+        cancellation: Cancellation? = nil
+    ) throws {
+        let pieces = zip(storages, memories).map {
+            Piece(storage: $0, range: 0..<$0.byteCount, memory: $1, offset: 0)
+        }
+        try read(pieces, chunks(of: storages), areZeroed: areZeroed, threads: threads, cancellation: cancellation)
+    }
+
+    /// Reads pieces of storages. The digests of the storages are checked against those of their chunks.
+    func read(_ pieces: [Piece], threads: Int?, cancellation: Cancellation? = nil) throws {
+        var numbers: [Int: Int] = [:]
+        var storages: [StorageRow] = []
+        for piece in pieces where numbers[piece.storage.id] == nil {
+            numbers[piece.storage.id] = storages.count
+            storages.append(piece.storage)
+        }
+        let chunks = try chunks(of: storages)
+        try read(
+            pieces, pieces.map { chunks[numbers[$0.storage.id]!] }, areZeroed: false, threads: threads,
+            cancellation: cancellation)
+    }
+
+    private func read(
+        _ pieces: [Piece], _ chunks: [Result<[ChunkRow], StoreError>], areZeroed: Bool, threads: Int?,
+        cancellation: Cancellation?
     ) throws {
         struct Task: Sendable {
-            let storage: Int
+            let piece: Int
             let chunk: ChunkRow
         }
         var tasks: [Task] = []
-        for (number, chunks) in try chunks(of: storages).enumerated() {
-            tasks += try chunks.get().map { Task(storage: number, chunk: $0) }
+        for (number, chunks) in chunks.enumerated() {
+            let range = pieces[number].range
+            if range.isEmpty { continue }
+            let first = range.lowerBound / FileLayout.chunkSize
+            let last = (range.upperBound - 1) / FileLayout.chunkSize
+            tasks += try chunks.get()[first...last].map { Task(piece: number, chunk: $0) }
         }
         let all = tasks
         try Workers.forEach(
             all.count, threads: Workers.count(threads), cancellation: cancellation, context: decoder
         ) { number, decoder in
-            let task = all[number]
-            let start = task.chunk.sequence * FileLayout.chunkSize
-            try memories[task.storage].withMutableBytes(in: start..<start + task.chunk.logicalSize) {
-                try decode(0..<task.chunk.logicalSize, of: task.chunk, of: storages[task.storage], decoder, into: &$0)
+            let piece = pieces[all[number].piece]
+            try decode(all[number].chunk, for: piece, decoder, isZeroed: areZeroed)
+        }
+    }
+
+    /// Decodes what a piece has of a chunk.
+    private func decode(
+        _ chunk: ChunkRow, for piece: Piece, _ decoder: ChunkDecoder, isZeroed: Bool
+    ) throws(StoreError) {
+        let start = chunk.sequence * FileLayout.chunkSize
+        let part = (start..<start + chunk.logicalSize).clamped(to: piece.range)
+        let place = piece.offset + part.lowerBound - piece.range.lowerBound
+        try piece.memory.withMutableBytes(in: place..<place + part.count) {
+            (destination: inout MutableRawSpan) throws(StoreError) in
+            try naming(chunk, of: piece.storage) { () throws(ChunkDecoder.Failure) in
+                try decoder.decode(
+                    part.lowerBound - start..<part.upperBound - start, of: chunk, into: &destination,
+                    isZeroed: isZeroed)
             }
         }
     }
@@ -61,15 +115,9 @@ struct ChunkReader: Sendable {
         if range.isEmpty { return }
         let first = range.lowerBound / FileLayout.chunkSize
         let chunks = try checkpoint.index.chunks(of: storage, first..<(range.upperBound - 1) / FileLayout.chunkSize + 1)
-        try Workers.forEach(chunks.count, threads: Workers.count(threads), context: decoder) {
-            number, decoder in
-            let chunk = chunks[number]
-            let start = chunk.sequence * FileLayout.chunkSize
-            let part = (start..<start + chunk.logicalSize).clamped(to: range)
-            try memory.withMutableBytes(in: part.lowerBound - range.lowerBound..<part.upperBound - range.lowerBound) {
-                try decode(
-                    part.lowerBound - start..<part.upperBound - start, of: chunk, of: storage, decoder, into: &$0)
-            }
+        let piece = Piece(storage: storage, range: range, memory: memory, offset: 0)
+        try Workers.forEach(chunks.count, threads: Workers.count(threads), context: decoder) { number, decoder in
+            try decode(chunks[number], for: piece, decoder, isZeroed: false)
         }
     }
 
@@ -84,15 +132,6 @@ struct ChunkReader: Sendable {
             case .source(let error): throw error
             case .damaged(let reason): throw damaged(chunk, of: storage, reason)
             }
-        }
-    }
-
-    private func decode(
-        _ range: Range<Int>, of chunk: ChunkRow, of storage: StorageRow, _ decoder: ChunkDecoder,
-        into destination: inout MutableRawSpan
-    ) throws(StoreError) {
-        try naming(chunk, of: storage) { () throws(ChunkDecoder.Failure) in
-            try decoder.decode(range, of: chunk, into: &destination)
         }
     }
 

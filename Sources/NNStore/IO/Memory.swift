@@ -24,6 +24,8 @@ import SystemPackage
         case nothing
         case free
         case unmap(UnsafeMutableRawPointer, Int)
+        /// The bytes are part of this memory.
+        case giveBack(Memory)
     }
 
     private init(_ bytes: UnsafeMutableRawBufferPointer, _ release: Release, isReadOnly: Bool) {
@@ -37,6 +39,7 @@ import SystemPackage
         case .nothing: break
         case .free: unsafe free(bytes.baseAddress)
         case .unmap(let start, let length): unsafe munmap(start, length)
+        case .giveBack(let region): unsafe region.returnPages(of: bytes)
         }
     }
 
@@ -46,6 +49,11 @@ import SystemPackage
     /// From this size on, memory is aligned to huge pages and the kernel is asked for them: first touch of fresh
     /// memory is several times faster so.
     private static let hugePage = 2 << 20
+    private static let page = Int(sysconf(Int32(_SC_PAGESIZE)))
+    /// A part of a region that is as large begins at a page, and its pages go back to the system when it is freed.
+    private static let smallestPaged = 64 << 10
+    /// Memories as large stand alone; smaller ones share regions that are not larger.
+    private static let largestShared = 32 << 20
 
     /// Fresh zeroed memory, aligned to 64 bytes at least.
     ///
@@ -68,9 +76,58 @@ import SystemPackage
         let start = unsafe mmap(nil, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         guard let start = unsafe start, unsafe start != MAP_FAILED else { throw outOfMemory(byteCount, errno) }
         let aligned = unsafe start.alignedUp(toMultipleOf: hugePage)
-        _ = unsafe nnstore_advise_huge_pages(aligned, byteCount)
+        // An end that would leave most of its huge page unused gets small pages.
+        _ = unsafe nnstore_advise_huge_pages(aligned, (byteCount + hugePage / 2) / hugePage * hugePage)
         return unsafe Memory(
             UnsafeMutableRawBufferPointer(start: aligned, count: byteCount), .unmap(start, length), isReadOnly: false)
+    }
+
+    /// Fresh zeroed memories of the given sizes. Small ones stand side by side in huge pages, because most tensors of a
+    /// model are smaller than one; each can be kept while the others are freed.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` if there is not enough.
+    package static func allocate(_ byteCounts: [Int]) throws(StoreError) -> [Memory] {
+        var memories: [Memory] = []
+        memories.reserveCapacity(byteCounts.count)
+        var offsets: [Int] = []
+        var regionSize = 0
+        // Makes the memories that have an offset but no region yet.
+        func makeRegion() throws(StoreError) {
+            let region = try allocate(regionSize)
+            for offset in offsets { memories.append(region.part(at: offset, byteCounts[memories.count])) }
+            offsets.removeAll(keepingCapacity: true)
+            regionSize = 0
+        }
+        for byteCount in byteCounts {
+            let alignment = byteCount >= smallestPaged ? page : 64
+            var offset = (regionSize + alignment - 1) / alignment * alignment
+            if byteCount > largestShared - offset {
+                try makeRegion()
+                offset = 0
+            }
+            if byteCount >= largestShared {
+                memories.append(try allocate(byteCount))
+            } else {
+                offsets.append(offset)
+                regionSize = offset + byteCount
+            }
+        }
+        try makeRegion()
+        return memories
+    }
+
+    private func part(at offset: Int, _ byteCount: Int) -> Memory {
+        let part = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + byteCount])
+        return unsafe Memory(part, .giveBack(self), isReadOnly: false)
+    }
+
+    /// Gives the pages of a part that was freed back to the system: nobody reads or writes it any more, and other parts
+    /// begin behind its last page.
+    private func returnPages(of part: UnsafeMutableRawBufferPointer) {
+        guard part.count >= Memory.smallestPaged else { return }
+        let first = unsafe part.baseAddress!.alignedUp(toMultipleOf: Memory.page)
+        let end = unsafe (part.baseAddress! + part.count).alignedDown(toMultipleOf: Memory.page)
+        if unsafe end > first { unsafe madvise(first, end - first, MADV_DONTNEED) }
     }
 
     /// Maps a range of a file, read-only.

@@ -20,6 +20,22 @@ extension StateTensor {
         }
     }
 
+    /// Replaces the elements by those of a tensor of the same dtype and shape.
+    func setElements(from other: StateTensor) throws {
+        var elements = [UInt8](repeating: 0, count: layout.byteCount)
+        try elements.withMutableRawSpan { try other.copyElements(to: &$0) }
+        try storage.withMutableBytes { destination in
+            elements.withRawSpan { elements in
+                var runs = RowMajorRuns(layout)
+                var position = 0
+                while let run = runs.next() {
+                    destination.withBytes(in: run) { $0.copy(elements.extracting(position..<position + run.count)) }
+                    position += run.count
+                }
+            }
+        }
+    }
+
     /// Calls `body` with the elements in row-major order, in pieces of about a megabyte, without holding more than a
     /// piece in memory if the tensor is contiguous.
     ///

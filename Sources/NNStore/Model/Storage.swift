@@ -164,6 +164,9 @@ public final class Storage: Sendable {
         return try body(memory)
     }
 
+    /// The bytes in memory, to be written by the caller: for work on several threads. Counts ``version`` up.
+    package func writableMemory() throws -> Memory { try writable() }
+
     private func resident() throws -> Memory {
         try state.withLock { state throws in try Storage.makeResident(&state) }
     }
