@@ -20,17 +20,19 @@ INLINE uint64_t load(const uint8_t *place) {
     return bits;
 }
 
-INLINE void step(const uint64_t *table, struct nnstore_huffman_stream *stream) {
-    uint64_t entry = table[stream->bits >> (64 - nnstore_huffman_window)];
-    memcpy(stream->out, &entry, nnstore_huffman_store);
-    stream->bits <<= (entry >> 56) & 63;
-    stream->out += (entry >> 48) & 0xff;
+/// Decodes the window at the top of `bits` to `out`.
+INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out) {
+    uint64_t entry = table[*bits >> (64 - nnstore_huffman_window)];
+    memcpy(*out, &entry, nnstore_huffman_store);
+    *bits <<= (entry >> 56) & 63;
+    *out += (entry >> 48) & 0xff;
 }
 
-INLINE void reload(struct nnstore_huffman_stream *stream) {
-    int used = __builtin_ctzll(stream->bits);
-    stream->next -= used >> 3;
-    stream->bits = (load(stream->next) | 1) << (used & 7);
+/// Loads the bits behind those that were used; their number is that of the zeros below the mark.
+INLINE uint64_t reload(uint64_t bits, const uint8_t **next) {
+    int used = __builtin_ctzll(bits);
+    *next -= used >> 3;
+    return (load(*next) | 1) << (used & 7);
 }
 
 /// How many loads a stream has bytes and room for.
@@ -44,35 +46,66 @@ INLINE size_t loads(const struct nnstore_huffman_stream *stream) {
 INLINE size_t smaller(size_t one, size_t other) { return one < other ? one : other; }
 
 INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[4]) {
-    // Copies, which the compiler keeps in registers.
-    struct nnstore_huffman_stream a = streams[0], b = streams[1], c = streams[2], d = streams[3];
     size_t count;
-    while ((count = smaller(smaller(loads(&a), loads(&b)), smaller(loads(&c), loads(&d)))) > 0) {
+    while ((count = smaller(smaller(loads(&streams[0]), loads(&streams[1])),
+                            smaller(loads(&streams[2]), loads(&streams[3])))) > 0) {
+        // What each step needs; `next` stays in memory, for the registers do not hold all.
+        uint64_t bits0 = streams[0].bits, bits1 = streams[1].bits, bits2 = streams[2].bits, bits3 = streams[3].bits;
+        uint8_t *out0 = streams[0].out, *out1 = streams[1].out, *out2 = streams[2].out, *out3 = streams[3].out;
         do {
             // Turn by turn: each step of a stream waits for the one before it.
+#pragma GCC unroll 5
             for (int window = 0; window < windows_a_load; window++) {
-                step(table, &a);
-                step(table, &b);
-                step(table, &c);
-                step(table, &d);
+                step(table, &bits0, &out0);
+                step(table, &bits1, &out1);
+                step(table, &bits2, &out2);
+                step(table, &bits3, &out3);
             }
-            reload(&a);
-            reload(&b);
-            reload(&c);
-            reload(&d);
+            bits0 = reload(bits0, &streams[0].next);
+            bits1 = reload(bits1, &streams[1].next);
+            bits2 = reload(bits2, &streams[2].next);
+            bits3 = reload(bits3, &streams[3].next);
         } while (--count);
+        streams[0].bits = bits0, streams[1].bits = bits1, streams[2].bits = bits2, streams[3].bits = bits3;
+        streams[0].out = out0, streams[1].out = out1, streams[2].out = out2, streams[3].out = out3;
     }
-    streams[0] = a, streams[1] = b, streams[2] = c, streams[3] = d;
     // One stream runs ahead of the others by some dozens of bytes.
     for (int number = 0; number < 4; number++) {
         struct nnstore_huffman_stream one = streams[number];
-        while ((count = loads(&one)) > 0) {
-            do {
-                for (int window = 0; window < windows_a_load; window++) step(table, &one);
-                reload(&one);
-            } while (--count);
+        while (loads(&one) > 0) {
+            for (int window = 0; window < windows_a_load; window++) step(table, &one.bits, &one.out);
+            one.bits = reload(one.bits, &one.next);
         }
         streams[number] = one;
+    }
+}
+
+INLINE void fill(const uint16_t *windows, uint64_t *tables) {
+    for (int bits = 0; bits <= nnstore_huffman_window; bits++) {
+        // The table of windows of so many bits; the shorter ones are in front of it.
+        uint64_t *table = tables + ((size_t)1 << bits);
+        size_t size = (size_t)1 << bits;
+        for (size_t index = 0; index < size;) {
+            unsigned window = windows[index << (nnstore_huffman_window - bits)];
+            int used = window >> 8;
+            if (used > bits || used == 0) {
+                table[index++] = 0;
+                continue;
+            }
+            // All windows that begin with this code: its byte, and what the shorter window behind it gives.
+            size_t count = (size_t)1 << (bits - used);
+            if (count > size - index) count = size - index;
+            const uint64_t *rest = tables + ((size_t)1 << (bits - used));
+            uint64_t own = (window & 0xff) | (uint64_t)1 << 48 | (uint64_t)used << 56;
+            for (size_t following = 0; following < count; following++) {
+                uint64_t entry = rest[following];
+                // All ones where the entry has six bytes and takes no other.
+                uint64_t is_full = 0 - (((entry >> 48) + 2) >> 3 & 1);
+                uint64_t with = (entry & 0xffffffffff) << 8 | (entry & (uint64_t)0xffff << 48);
+                table[index + following] = own + (with & ~is_full);
+            }
+            index += count;
+        }
     }
 }
 
@@ -81,6 +114,10 @@ __attribute__((target("bmi,bmi2"))) static void decode_bmi2(
     const uint64_t *table, struct nnstore_huffman_stream streams[4]) {
     decode(table, streams);
 }
+
+__attribute__((target("avx2"))) static void fill_avx2(const uint16_t *windows, uint64_t *tables) {
+    fill(windows, tables);
+}
 #endif
 
 void nnstore_huffman_decode(const uint64_t *table, struct nnstore_huffman_stream streams[4]) {
@@ -88,4 +125,11 @@ void nnstore_huffman_decode(const uint64_t *table, struct nnstore_huffman_stream
     if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) return decode_bmi2(table, streams);
 #endif
     decode(table, streams);
+}
+
+void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return fill_avx2(windows, tables);
+#endif
+    fill(windows, tables);
 }

@@ -37,11 +37,20 @@ struct PlaneTests {
                     let bytes = generator.bytes(count * width)
                     let planes = split(bytes, transform)
                     var joined = [UInt8](repeating: 0, count: bytes.count)
+                    // Planes may lie anywhere: here with a gap before each, every other one among those decoded.
+                    var scattered: [Bool: [UInt8]] = [false: [], true: []]
+                    var places: [PlaneTransform.Place] = []
+                    for plane in 0..<width {
+                        let isDecoded = plane % 2 == 1
+                        scattered[isDecoded]! += [0, 0, 0]
+                        places.append(PlaneTransform.Place(isDecoded: isDecoded, offset: scattered[isDecoded]!.count))
+                        scattered[isDecoded]! += planes[plane * count..<(plane + 1) * count]
+                    }
                     joined.withMutableRawSpan { joined in
-                        // Planes may lie anywhere: here with a gap before each.
-                        let scattered = (0..<width).flatMap { [0, 0, 0] + planes[$0 * count..<($0 + 1) * count] }
-                        scattered.withRawSpan {
-                            transform.join($0, at: (0..<width).map { $0 * (count + 3) + 3 }, into: &joined)
+                        scattered[false]!.withRawSpan { encoded in
+                            scattered[true]!.withRawSpan { decoded in
+                                transform.join(encoded: encoded, decoded: decoded, at: places, into: &joined)
+                            }
                         }
                     }
                     let isSame = joined == bytes

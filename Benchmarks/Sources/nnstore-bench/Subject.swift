@@ -10,7 +10,7 @@ final class Subject {
     let smallest: String
     private let state: StateTree
     private let folder: String
-    private var buffer = MemorySink(capacity: 0)
+    private var buffer: MemorySink?
     private var encoded: MemorySource?
     private var destinations: StateTree?
 
@@ -56,19 +56,20 @@ final class Subject {
     // MARK: In memory
 
     func prepareBuffer() throws {
-        if buffer.capacity == 0 { buffer = MemorySink(capacity: logicalBytes + logicalBytes / 8 + (64 << 20)) }
-        buffer.restart()
+        if buffer == nil { buffer = MemorySink(reserving: logicalBytes + logicalBytes / 8 + (64 << 20)) }
+        buffer!.removeAll()
     }
 
     func encode() throws {
-        try Checkpoint.save(state, to: buffer, options: SaveOptions(threads: threads))
+        try Checkpoint.save(state, to: buffer!, options: SaveOptions(threads: threads))
     }
 
     func prepareEncoded() throws {
         if encoded != nil { return }
         try prepareBuffer()
         try encode()
-        encoded = buffer.source
+        encoded = MemorySource(buffer!.bytes)
+        buffer = nil
         // Memory that is there, as ZipNN has it, whose results are dropped one after another.
         destinations = try Checkpoint.open(encoded!).readAll(threads: threads)
     }

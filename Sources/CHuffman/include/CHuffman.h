@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The loops of Huffman decoding, in C because they need the shifts of BMI2, which Swift can't ask for without unsafe
-// flags. What surrounds them, and the reason why they stay inside their bounds, stands in LiteralFrameDecoder.swift.
+// The loops of Huffman decoding, in C because they need the instructions of BMI2 and AVX2, which Swift can't ask for
+// without unsafe flags. What surrounds them, and the reason why they stay inside their bounds, stands in LiteralFrameDecoder.swift.
 
 /// A stream of Huffman codes that is read from its end to its beginning, and where its symbols go.
 struct nnstore_huffman_stream {
@@ -30,13 +30,18 @@ enum {
     nnstore_huffman_store = 8,
 };
 
+/// Fills the tables of all windows, of no bits, one bit and so on to 11, in `tables`, which has 2 << 11 entries; the
+/// table for windows of n bits begins at 1 << n, and the last one is for nnstore_huffman_decode.
+///
+/// An entry has up to 6 bytes that the window decodes to, from the lowest byte on, their number in byte 6, and the number
+/// of their bits, at most n, in byte 7. `windows` has 1 << 11 elements: the byte whose code a window begins with, and in
+/// the high byte the code's bits, 1 to 11.
+void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables);
+
 /// Decodes four streams as far as that is possible without looking for their ends after each step.
 ///
-/// `table` has an entry for each window of 11 bits: up to 6 symbols from the lowest byte on, their number in byte 6 and
-/// the number of their bits, at most 11, in byte 7.
-///
-/// Reads from `start` to `next + 8` and writes from `out` to `end` of each stream, and nowhere else, whatever the table
-/// and the streams hold, if each entry keeps to these numbers.
+/// Reads from `start` to `next + 8` and writes from `out` to `end` of each stream, and nowhere else, whatever the streams
+/// hold, if `table` is as nnstore_huffman_fill makes it.
 void nnstore_huffman_decode(const uint64_t *table, struct nnstore_huffman_stream streams[4]);
 
 #endif

@@ -1,3 +1,4 @@
+import CChecksum
 import CXXHash
 
 /// An XXH3-64 checksum (xxHash 0.8), stored most significant byte first.
@@ -8,7 +9,7 @@ package struct Checksum64: Sendable, Hashable, CustomStringConvertible {
 
     /// The checksum of `bytes`.
     package init(of bytes: RawSpan, seed: UInt64 = 0) {
-        value = unsafe bytes.withUnsafeBytes { unsafe XXH3_64bits_withSeed($0.baseAddress, $0.count, seed) }
+        value = unsafe bytes.withUnsafeBytes { unsafe nnstore_xxh3_64($0.baseAddress, $0.count, seed) }
     }
 
     /// The checksum whose canonical form is at `offset`.
@@ -37,8 +38,8 @@ public struct Digest: Sendable, Hashable, CustomStringConvertible {
 
     /// The digest of `bytes`.
     public init(of bytes: RawSpan) {
-        let hash = unsafe bytes.withUnsafeBytes { unsafe XXH3_128bits($0.baseAddress, $0.count) }
-        self.init(high: hash.high64, low: hash.low64)
+        let hash = unsafe bytes.withUnsafeBytes { unsafe nnstore_xxh3_128($0.baseAddress, $0.count) }
+        self.init(high: hash.high, low: hash.low)
     }
 
     /// The digest whose canonical form is at `offset`.

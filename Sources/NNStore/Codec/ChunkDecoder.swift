@@ -4,8 +4,8 @@ final class ChunkDecoder {
     private let version: SourceVersion
     private var literals = LiteralFrameDecoder()
     private var zstd: ZstdDecoder
-    /// The encoded bytes of a chunk, and behind them the planes that have to be decoded: as little memory as possible,
-    /// so that all of it stays in the processor's cache.
+    /// The encoded bytes of a chunk, unless they are in memory, and behind them the planes that have to be decoded: as
+    /// little memory as possible, so that all of it stays in the processor's cache.
     private let work: Memory
     private var plain: Memory?
 
@@ -39,58 +39,77 @@ final class ChunkDecoder {
         } else if let byte = encoding.constant {
             if byte != 0 || !isZeroed { destination.fill(byte) }
         } else {
-            let range = 0..<chunk.extent.count
-            try work.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
-                try readEncoded(chunk, into: &encoded)
-            }
-            if let planes = encoding.planes {
-                try join(planes, chunk, into: &destination)
-            } else {
-                try work.withBytes(in: range) { (frame: RawSpan) throws(Failure) in
-                    try decode(frame, into: &destination)
+            try withEncoded(chunk) { (encoded: RawSpan) throws(Failure) in
+                if let planes = encoding.planes {
+                    try join(planes, encoded, chunk, into: &destination)
+                } else {
+                    try decode(encoded, into: &destination)
                 }
             }
         }
     }
 
-    /// Decodes the planes that are not stored and joins all of them.
-    private func join(
-        _ planes: PlaneTransform, _ chunk: ChunkRow, into destination: inout MutableRawSpan
+    /// Calls `body` with the encoded bytes of a chunk, whose checksums were checked.
+    private func withEncoded(
+        _ chunk: ChunkRow, _ body: (RawSpan) throws(Failure) -> Void
     ) throws(Failure) {
-        let sizes = ChunkEncoding.partSizes(planes, logicalSize: chunk.logicalSize)
-        var offsets: [Int] = []
-        var position = 0
-        var decodedEnd = ChunkDecoder.planesOffset
-        for (part, size) in zip(chunk.encoding.parts, sizes) {
-            let encoded = position..<position + part.encodedSize
-            position = encoded.upperBound
-            let decoded = decodedEnd..<decodedEnd + size
-            switch part.coding {
-            case .stored:
-                offsets.append(encoded.lowerBound)
-                continue
-            case .zstd:
-                try work.withMutableBytes(in: decoded) { (plane: inout MutableRawSpan) throws(Failure) in
-                    try work.withBytes(in: encoded) { (frame: RawSpan) throws(Failure) in
-                        try decode(frame, into: &plane)
+        if let memory = source as? MemorySource {
+            let result: Result<Void, Failure>
+            do throws(StoreError) {
+                result = try memory.withBytes(in: chunk.extent) { (encoded: RawSpan) in
+                    Result { () throws(Failure) in
+                        try check(chunk, encoded)
+                        try body(encoded)
                     }
                 }
-            case .constant(let byte):
-                work.withMutableBytes(in: decoded) { $0.fill(byte) }
+            } catch {
+                throw .source(error)
             }
-            offsets.append(decoded.lowerBound)
-            decodedEnd = decoded.upperBound
+            return try result.get()
+        }
+        let range = 0..<chunk.extent.count
+        try work.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
+            try readEncoded(chunk, into: &encoded)
+        }
+        try work.withBytes(in: range, body)
+    }
+
+    /// Decodes the planes that are not stored and joins all of them.
+    private func join(
+        _ planes: PlaneTransform, _ encoded: RawSpan, _ chunk: ChunkRow, into destination: inout MutableRawSpan
+    ) throws(Failure) {
+        let sizes = ChunkEncoding.partSizes(planes, logicalSize: chunk.logicalSize)
+        var places: [PlaneTransform.Place] = []
+        var position = 0
+        var decodedEnd = 0
+        for (part, size) in zip(chunk.encoding.parts, sizes) {
+            let bytes = position..<position + part.encodedSize
+            position = bytes.upperBound
+            if part.coding == .stored {
+                places.append(PlaneTransform.Place(isDecoded: false, offset: bytes.lowerBound))
+                continue
+            }
+            places.append(PlaneTransform.Place(isDecoded: true, offset: decodedEnd))
+            let start = ChunkDecoder.planesOffset + decodedEnd
+            try work.withMutableBytes(in: start..<start + size) { (plane: inout MutableRawSpan) throws(Failure) in
+                if case .constant(let byte) = part.coding {
+                    plane.fill(byte)
+                } else {
+                    try decode(encoded.extracting(bytes), into: &plane)
+                }
+            }
+            decodedEnd += size
         }
         let whole = chunk.logicalSize / planes.width * planes.width
-        work.withBytes { (work: RawSpan) in
+        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { (decoded: RawSpan) in
             destination.withBytes(in: 0..<whole) {
-                planes.join(work, at: Array(offsets.prefix(planes.width)), into: &$0)
+                planes.join(encoded: encoded, decoded: decoded, at: Array(places.prefix(planes.width)), into: &$0)
             }
             guard whole < chunk.logicalSize else { return }
-            let remainder = offsets[planes.width]
-            destination.withBytes(in: whole..<chunk.logicalSize) {
-                $0.copy(work.extracting(remainder..<remainder + chunk.logicalSize - whole))
-            }
+            let remainder = places[planes.width]
+            let bytes = (remainder.isDecoded ? decoded : encoded).extracting(
+                remainder.offset..<remainder.offset + chunk.logicalSize - whole)
+            destination.withBytes(in: whole..<chunk.logicalSize) { $0.copy(bytes) }
         }
     }
 
@@ -130,9 +149,13 @@ final class ChunkDecoder {
         } catch {
             throw .source(error)
         }
+        try check(chunk, destination.bytes)
+    }
+
+    private func check(_ chunk: ChunkRow, _ encoded: RawSpan) throws(Failure) {
         var position = 0
         for (number, part) in chunk.encoding.parts.enumerated() where part.encodedSize > 0 {
-            let found = Checksum64(of: destination.bytes.extracting(position..<position + part.encodedSize))
+            let found = Checksum64(of: encoded.extracting(position..<position + part.encodedSize))
             guard found == part.checksum else {
                 let which = chunk.encoding.parts.count == 1 ? "its checksum" : "the checksum of its part \(number)"
                 throw .damaged("\(which) is \(found), the index says \(part.checksum)")

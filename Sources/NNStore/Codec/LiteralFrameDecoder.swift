@@ -7,17 +7,15 @@ import CHuffman
 /// is wrong with a frame.
 ///
 /// Sound: `entries` is allocated and freed by this object alone; what is read and written through pointers is bounded
-/// where it happens. (The C functions keep inside each stream's bounds if no entry has more than 6 bytes or 11 bits.)
+/// where it happens, and CHuffman.h says what the C functions rely on.
 @safe struct LiteralFrameDecoder: ~Copyable {
     private var code = HuffmanCode()
     /// Whether `code` is one of the frame that is being decoded.
     private var hasCode = false
-    /// For each window of bits the bytes that it decodes to, as CHuffman.h describes them; first those for windows of no
-    /// bits, then of one bit and so on, the ones in use last.
+    /// For each window of bits the bytes that it decodes to, as CHuffman.h describes them.
     private let entries: UnsafeMutablePointer<UInt64>
 
     private static let windowBits = HuffmanCode.longest
-    private static let mostSymbols = UInt64(nnstore_huffman_symbols)
     private static let smallestStream = 8
 
     init() {
@@ -100,7 +98,8 @@ import CHuffman
         switch header & 3 {
         case 2:
             guard let size = code.read(streams) else { return nil }
-            fillEntries()
+            // Sound: there are 1 << 11 windows and 2 << 11 entries.
+            unsafe code.windows.withUnsafeBufferPointer { unsafe nnstore_huffman_fill($0.baseAddress, entries) }
             hasCode = true
             streams = streams.extracting(size...)
         case 3:
@@ -110,41 +109,6 @@ import CHuffman
             return nil
         }
         return destination.withBytes(in: 0..<count) { decodeStreams(streams, into: &$0) } ? count : nil
-    }
-
-    /// Makes the entries of the code.
-    ///
-    /// The entry of a window is that of its first byte and of the shorter window behind that byte's code.
-    private func fillEntries() {
-        let longest = LiteralFrameDecoder.windowBits
-        unsafe code.windows.withUnsafeBufferPointer { windows in
-            // Sound: a table of `bits` bits has 2^bits entries and begins at entry 2^bits, so the last one ends at
-            // 2 << longest; indices of shorter windows are masked to fewer bits.
-            for bits in 0...longest {
-                let table = unsafe entries + (1 << bits)
-                var index = 0
-                while index < 1 << bits {
-                    let window = unsafe windows[index << (longest - bits)]
-                    let used = Int(window >> 8)
-                    if used > bits {
-                        // No more than the codes that are as long as the window fit in.
-                        unsafe table[index] = 0
-                        index += 1
-                        continue
-                    }
-                    // All windows that begin with this code.
-                    let rest = unsafe entries + (1 << (bits - used))
-                    let own = UInt64(window & 0xff) | 1 << 48 | UInt64(used) << 56
-                    for following in 0..<1 << (bits - used) {
-                        let entry = unsafe rest[following]
-                        let isFull = entry >> 48 & 0xff >= LiteralFrameDecoder.mostSymbols
-                        unsafe table[index + following] =
-                            isFull ? own : own + (entry & 0xff_ffff_ffff) << 8 + entry & 0xffff << 48
-                    }
-                    index += 1 << (bits - used)
-                }
-            }
-        }
     }
 
     /// Decodes four streams (RFC 8878 section 4.2.2) to just `destination`'s size. Returns whether they are valid.

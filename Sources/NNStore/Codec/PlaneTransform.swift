@@ -49,25 +49,42 @@ struct PlaneTransform: Sendable, Hashable {
         }
     }
 
+    /// Where a plane begins: in which of two spans, and at which byte.
+    struct Place {
+        let isDecoded: Bool
+        let offset: Int
+    }
+
     /// Joins planes to elements in `destination`, whose size is a multiple of the width.
     ///
-    /// - Parameter offsets: where in `planes` each plane begins, the most significant one first.
-    func join(_ planes: RawSpan, at offsets: [Int], into destination: inout MutableRawSpan) {
+    /// - Parameters:
+    ///   - encoded, decoded: where planes lie that were stored, and those that were decoded.
+    ///   - places: where each plane begins, the most significant one first.
+    func join(
+        encoded: RawSpan, decoded: RawSpan, at places: [Place], into destination: inout MutableRawSpan
+    ) {
         let count = destination.byteCount / width
         precondition(
-            destination.byteCount % width == 0 && offsets.count == width
-                && offsets.allSatisfy { $0 >= 0 && $0 <= planes.byteCount - count })
+            destination.byteCount % width == 0 && places.count == width
+                && places.allSatisfy {
+                    $0.offset >= 0 && $0.offset <= ($0.isDecoded ? decoded : encoded).byteCount - count
+                })
         if count == 0 { return }
-        unsafe planes.withUnsafeBytes { planes in
-            unsafe destination.withUnsafeMutableBytes { destination in
-                let from = unsafe planes.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                let to = destination.baseAddress!
-                func plane(_ number: Int) -> UnsafePointer<UInt8> { unsafe from + offsets[number] }
-                switch elementWidth {
-                case .two: unsafe PlaneTransform.join2(plane(0), plane(1), to, count, UInt16(rotation))
-                case .four:
-                    unsafe PlaneTransform.join4(plane(0), plane(1), plane(2), plane(3), to, count, UInt32(rotation))
-                case .eight: unsafe PlaneTransform.join8((0..<8).map { unsafe plane($0) }, to, count, UInt64(rotation))
+        unsafe encoded.withUnsafeBytes { encoded in
+            unsafe decoded.withUnsafeBytes { decoded in
+                unsafe destination.withUnsafeMutableBytes { destination in
+                    let to = destination.baseAddress!
+                    func plane(_ number: Int) -> UnsafePointer<UInt8> {
+                        let base = unsafe (places[number].isDecoded ? decoded : encoded).baseAddress!
+                        return unsafe base.assumingMemoryBound(to: UInt8.self) + places[number].offset
+                    }
+                    switch elementWidth {
+                    case .two: unsafe PlaneTransform.join2(plane(0), plane(1), to, count, UInt16(rotation))
+                    case .four:
+                        unsafe PlaneTransform.join4(plane(0), plane(1), plane(2), plane(3), to, count, UInt32(rotation))
+                    case .eight:
+                        unsafe PlaneTransform.join8((0..<8).map { unsafe plane($0) }, to, count, UInt64(rotation))
+                    }
                 }
             }
         }

@@ -1,36 +1,6 @@
 @testable import NNStore
 import Synchronization
 
-/// A test double for a file: a source over bytes in memory.
-struct MemorySource: ByteSource {
-    let name: String
-    let contents: [UInt8]
-
-    init(_ contents: [UInt8], name: String = "memory") {
-        self.contents = contents
-        self.name = name
-    }
-
-    func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
-        (Array(contents.suffix(count)), SourceVersion(byteCount: contents.count))
-    }
-
-    func read(
-        _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
-    ) throws(StoreError) {
-        var position = 0
-        for range in ranges {
-            guard range.upperBound <= contents.count else {
-                throw .incomplete(file: name, reason: "it ends at byte \(contents.count)")
-            }
-            contents.withRawSpan { contents in
-                destination.withBytes(in: position..<position + range.count) { $0.copy(contents.extracting(range)) }
-            }
-            position += range.count
-        }
-    }
-}
-
 /// A test double that counts what is read of another source.
 final class CountingSource: ByteSource {
     private let source: MemorySource
