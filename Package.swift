@@ -28,15 +28,14 @@ let package = Package(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
         // The few system calls that Swift's Glibc does not show.
         .target(name: "CSystemCalls"),
-        // C loops that need instructions which Swift can't ask for: of Huffman decoding, of checksums.
-        .target(name: "CHuffman"),
-        .target(name: "CChecksum", dependencies: ["CXXHash"]),
+        // The codec's inner loops, which need instructions that Swift can't ask for.
+        .target(name: "CCodec", dependencies: ["CXXHash"]),
 
         // The container: bytes, dtypes, storages, state trees. Knows nothing of autograd, modules or other formats.
         .target(
             name: "NNStore",
             dependencies: [
-                "CZstd", "CSQLite", "CXXHash", "CSystemCalls", "CHuffman", "CChecksum",
+                "CZstd", "CSQLite", "CXXHash", "CSystemCalls", "CCodec",
                 .product(name: "OrderedCollections", package: "swift-collections"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ],

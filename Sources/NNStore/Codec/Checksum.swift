@@ -1,4 +1,4 @@
-import CChecksum
+import CCodec
 import CXXHash
 
 /// An XXH3-64 checksum (xxHash 0.8), stored most significant byte first.

@@ -1,4 +1,4 @@
-import CHuffman
+import CCodec
 
 /// Decodes zstd frames that consist of literals, which is what planes of exponents are (``LiteralFrameEncoder``), about
 /// twice as fast as libzstd: a look-up gives up to six bytes where libzstd's gives two.
@@ -7,12 +7,12 @@ import CHuffman
 /// is wrong with a frame.
 ///
 /// Sound: `entries` is allocated and freed by this object alone; what is read and written through pointers is bounded
-/// where it happens, and CHuffman.h says what the C functions rely on.
+/// where it happens, and huffman.h says what the C functions rely on.
 @safe struct LiteralFrameDecoder: ~Copyable {
     private var code = HuffmanCode()
     /// Whether `code` is one of the frame that is being decoded.
     private var hasCode = false
-    /// For each window of bits the bytes that it decodes to, as CHuffman.h describes them.
+    /// For each window of bits the bytes that it decodes to, as huffman.h describes them.
     private let entries: UnsafeMutablePointer<UInt64>
 
     private static let windowBits = HuffmanCode.longest

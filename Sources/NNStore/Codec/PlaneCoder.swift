@@ -153,8 +153,10 @@ final class PlaneCoder {
             let literalSize = sample.literalSize(size)
             if mayRepeat {
                 length = try encodeMatches(plane, into: &destination, at: position)
-                if literalSize < length ?? size {
-                    length = try improve(length ?? size, plane, in: &destination, at: position) ?? length
+                // Literals are decoded several times faster than matches, so those have to be worth it.
+                let limit = length.map { $0 + size / PlaneCoder.leastGain } ?? size
+                if literalSize < limit {
+                    length = try improve(limit, plane, in: &destination, at: position) ?? length
                 }
             } else if sample.isSkewed, literalSize < size - size / PlaneCoder.leastGain {
                 length = try encodeLiterals(plane, into: &destination, at: position, LiteralFrameEncoder.largestBlock)
@@ -174,8 +176,8 @@ final class PlaneCoder {
         return ChunkPart(coding: .zstd, encodedSize: length, checksum: checksum)
     }
 
-    /// A plane whose sample promises to lose less than this part of its size is stored: it would cost more time than
-    /// the bytes are worth.
+    /// Less than this part of a plane's size is not worth what it costs to decode: of a plane that would lose no more by
+    /// literals, which is stored then, and of one that would lose no more by matches than by literals.
     private static let leastGain = 128
     private static let smallBlocks = [32 << 10]
 

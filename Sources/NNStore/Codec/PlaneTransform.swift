@@ -1,3 +1,5 @@
+import CCodec
+
 /// Splits the elements of a chunk into planes of their bytes, and joins them again (spec section 7, transforms 1 and 2).
 ///
 /// Plane k holds the k-th byte of every element, the most significant byte first. With rotation, each element is first
@@ -5,8 +7,7 @@
 /// weights are few, and a plane of them shrinks to a third. Eight bytes rotate by four bits: the upper three bits of a
 /// binary64's exponent are nearly the same in all weights and shrink with the sign, and the other eight fill a byte.
 ///
-/// Sound: the sizes are checked on entry, and every access below is at an index less than `count` in a buffer of
-/// `count` elements, or of `count` bytes for each plane.
+/// Sound: the sizes are checked on entry, and planes.h says what the C functions read and write.
 struct PlaneTransform: Sendable, Hashable {
     /// The bytes that elements can have.
     enum Width: Int, Sendable, CaseIterable {
@@ -38,13 +39,8 @@ struct PlaneTransform: Sendable, Hashable {
         if count == 0 { return }
         unsafe source.withUnsafeBytes { source in
             unsafe planes.withUnsafeMutableBytes { planes in
-                let from = source.baseAddress!
-                let to = unsafe planes.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                switch elementWidth {
-                case .two: unsafe PlaneTransform.split(from, to, count, UInt16.self, UInt16(rotation))
-                case .four: unsafe PlaneTransform.split(from, to, count, UInt32.self, UInt32(rotation))
-                case .eight: unsafe PlaneTransform.split(from, to, count, UInt64.self, UInt64(rotation))
-                }
+                unsafe nnstore_planes_split(
+                    source.baseAddress, planes.baseAddress, count, Int32(width), Int32(rotation))
             }
         }
     }
@@ -73,82 +69,14 @@ struct PlaneTransform: Sendable, Hashable {
         unsafe encoded.withUnsafeBytes { encoded in
             unsafe decoded.withUnsafeBytes { decoded in
                 unsafe destination.withUnsafeMutableBytes { destination in
-                    let to = destination.baseAddress!
-                    func plane(_ number: Int) -> UnsafePointer<UInt8> {
-                        let base = unsafe (places[number].isDecoded ? decoded : encoded).baseAddress!
-                        return unsafe base.assumingMemoryBound(to: UInt8.self) + places[number].offset
+                    let planes: [UnsafePointer<UInt8>?] = unsafe places.map { place in
+                        let start = unsafe (place.isDecoded ? decoded : encoded).baseAddress! + place.offset
+                        return unsafe start.assumingMemoryBound(to: UInt8.self)
                     }
-                    switch elementWidth {
-                    case .two: unsafe PlaneTransform.join2(plane(0), plane(1), to, count, UInt16(rotation))
-                    case .four:
-                        unsafe PlaneTransform.join4(plane(0), plane(1), plane(2), plane(3), to, count, UInt32(rotation))
-                    case .eight:
-                        unsafe PlaneTransform.join8((0..<8).map { unsafe plane($0) }, to, count, UInt64(rotation))
-                    }
+                    unsafe nnstore_planes_join(
+                        planes, destination.baseAddress, count, Int32(width), Int32(rotation))
                 }
             }
-        }
-    }
-
-    // One pass over the elements (one for each plane took a third to three quarters longer), in a loop that the compiler
-    // turns into vector instructions.
-    @inline(__always)
-    private static func split<Element: FixedWidthInteger & UnsignedInteger & BitwiseCopyable>(
-        _ source: UnsafeRawPointer, _ planes: UnsafeMutablePointer<UInt8>, _ count: Int, _: Element.Type,
-        _ turn: Element
-    ) {
-        let width = Element.bitWidth / 8
-        let back = Element(Element.bitWidth) - turn
-        for index in 0..<count {
-            let element = unsafe source.loadUnaligned(fromByteOffset: index &* width, as: Element.self)
-            let turned = turn == 0 ? element : element &<< turn | element &>> back
-            for plane in 0..<width {
-                unsafe planes[plane &* count &+ index] = UInt8(
-                    truncatingIfNeeded: turned &>> Element(8 * (width - 1 - plane)))
-            }
-        }
-    }
-
-    // Planes may lie anywhere, so each has a pointer of its own; with an array of pointers the compiler finds no vector
-    // instructions.
-    @inline(__always)
-    private static func join2(
-        _ high: UnsafePointer<UInt8>, _ low: UnsafePointer<UInt8>, _ destination: UnsafeMutableRawPointer,
-        _ count: Int, _ turn: UInt16
-    ) {
-        for index in 0..<count {
-            let turned = unsafe UInt16(high[index]) &<< 8 | UInt16(low[index])
-            let element = turn == 0 ? turned : turned &>> turn | turned &<< (16 - turn)
-            unsafe destination.storeBytes(of: element, toByteOffset: index &* 2, as: UInt16.self)
-        }
-    }
-
-    @inline(__always)
-    private static func join4(
-        _ first: UnsafePointer<UInt8>, _ second: UnsafePointer<UInt8>, _ third: UnsafePointer<UInt8>,
-        _ fourth: UnsafePointer<UInt8>, _ destination: UnsafeMutableRawPointer, _ count: Int, _ turn: UInt32
-    ) {
-        for index in 0..<count {
-            let high = unsafe UInt32(first[index]) &<< 24 | UInt32(second[index]) &<< 16
-            let turned = unsafe high | UInt32(third[index]) &<< 8 | UInt32(fourth[index])
-            let element = turn == 0 ? turned : turned &>> turn | turned &<< (32 - turn)
-            unsafe destination.storeBytes(of: element, toByteOffset: index &* 4, as: UInt32.self)
-        }
-    }
-
-    @inline(__always)
-    private static func join8(
-        _ planes: [UnsafePointer<UInt8>], _ destination: UnsafeMutableRawPointer, _ count: Int, _ turn: UInt64
-    ) {
-        let (a, b, c, d) = unsafe (planes[0], planes[1], planes[2], planes[3])
-        let (e, f, g, h) = unsafe (planes[4], planes[5], planes[6], planes[7])
-        for index in 0..<count {
-            let first = unsafe UInt64(a[index]) &<< 56 | UInt64(b[index]) &<< 48
-            let second = unsafe UInt64(c[index]) &<< 40 | UInt64(d[index]) &<< 32
-            let third = unsafe UInt64(e[index]) &<< 24 | UInt64(f[index]) &<< 16
-            let turned = unsafe first | second | third | UInt64(g[index]) &<< 8 | UInt64(h[index])
-            let element = turn == 0 ? turned : turned &>> turn | turned &<< (64 - turn)
-            unsafe destination.storeBytes(of: element, toByteOffset: index &* 8, as: UInt64.self)
         }
     }
 }

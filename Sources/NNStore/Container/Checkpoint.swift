@@ -242,9 +242,12 @@ public final class Checkpoint: Sendable {
         into destinations: [(entry: TensorEntry, tensor: StateTensor)], threads: Int? = nil,
         cancellation: Cancellation? = nil
     ) throws {
+        // One pass over the table for many; a look-up for a few.
+        let all = destinations.count > 8 ? try index.storages() : []
         var rows: [StorageRow] = []
         for (entry, tensor) in destinations {
-            rows.append(try storage(of: entry))
+            try checkOrigin(of: entry)
+            rows.append(entry.storage <= all.count ? all[entry.storage - 1] : try index.storage(entry.storage))
             guard entry.dtype == tensor.layout.dtype, entry.shape == tensor.layout.shape else {
                 throw StoreError.invalidArgument(
                     reason: "\(name): \"\(entry.name)\" is \(entry.dtype.name) \(entry.shape), its destination "
@@ -273,13 +276,17 @@ public final class Checkpoint: Sendable {
 
     /// The storage of an entry, which must be one of this file's.
     private func storage(of entry: TensorEntry) throws(StoreError) -> StorageRow {
+        try checkOrigin(of: entry)
+        return try index.storage(entry.storage)
+    }
+
+    private func checkOrigin(of entry: TensorEntry) throws(StoreError) {
         guard entry.fileID == fileID else {
             throw .invalidArgument(
                 reason:
                     "\(name): \"\(entry.name)\" was looked up in another file, or in this one before it was replaced; "
                     + "look it up again")
         }
-        return try index.storage(entry.storage)
     }
 
     /// Maps a tensor that was saved with ``Compression/none``: its bytes are used where they are in the file, without

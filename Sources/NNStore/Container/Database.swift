@@ -9,6 +9,8 @@ import CSQLite
     /// What the messages call the file.
     let file: String
     private let pages: PageReader?
+    /// Statements that nobody uses now, by their SQL: preparing one takes longer than most of them run.
+    private var idle: [String: OpaquePointer] = unsafe [:]
 
     private init(_ connection: OpaquePointer, file: String, pages: PageReader?) {
         unsafe self.connection = unsafe connection
@@ -16,7 +18,10 @@ import CSQLite
         self.pages = pages
     }
 
-    deinit { unsafe sqlite3_close_v2(connection) }
+    deinit {
+        unsafe idle.values.forEach { statement in unsafe sqlite3_finalize(statement) }
+        unsafe sqlite3_close_v2(connection)
+    }
 
     /// Opens the index that `pages` reads, read-only and with everything off that makes data a program.
     static func open(_ pages: PageReader, file: String, maximumValueSize: Int) throws(StoreError) -> Database {
@@ -77,14 +82,22 @@ import CSQLite
         try check(unsafe sqlite3_exec(connection, sql, nil, nil, nil), "run \"\(sql.prefix(60))\"")
     }
 
-    /// Prepares a statement.
+    /// Prepares a statement, or takes one that was prepared before.
     func prepare(_ sql: String) throws(StoreError) -> Statement {
+        if let statement = unsafe idle.removeValue(forKey: sql) { return unsafe Statement(statement, sql, self) }
         var statement: OpaquePointer?
         try check(unsafe sqlite3_prepare_v2(connection, sql, -1, &statement, nil), "prepare \"\(sql.prefix(60))\"")
         guard let statement = unsafe statement else {
             throw .library(name: "SQLite", operation: "prepare a statement", message: "it is empty")
         }
-        return unsafe Statement(statement, self)
+        return unsafe Statement(statement, sql, self)
+    }
+
+    /// Keeps a statement that was used until it is wanted again.
+    fileprivate func giveBack(_ statement: OpaquePointer, _ sql: String) {
+        unsafe sqlite3_reset(statement)
+        unsafe sqlite3_clear_bindings(statement)
+        if let other = unsafe idle.updateValue(statement, forKey: sql) { unsafe sqlite3_finalize(other) }
     }
 
     /// The database's pages one after another.
@@ -123,14 +136,19 @@ import CSQLite
 /// Sound: it keeps its connection alive, and values are copied out before the next step.
 @safe struct Statement: ~Copyable {
     let statement: OpaquePointer
+    /// What it was prepared from, if it goes back to the connection for others to use.
+    private let sql: String?
     private let database: Database
 
-    init(_ statement: OpaquePointer, _ database: Database) {
+    init(_ statement: OpaquePointer, _ sql: String?, _ database: Database) {
         unsafe self.statement = unsafe statement
+        self.sql = sql
         self.database = database
     }
 
-    deinit { unsafe sqlite3_finalize(statement) }
+    deinit {
+        if let sql { unsafe database.giveBack(statement, sql) } else { unsafe sqlite3_finalize(statement) }
+    }
 
     /// A value of SQLite's, bound or read.
     enum Value: Sendable, Hashable {

@@ -120,7 +120,7 @@ extension Checkpoint {
             throw .invalidArgument(
                 reason: "\(database.file): the statement is empty; give one, such as SELECT * FROM tensors")
         }
-        let statement = unsafe Statement(first, database)
+        let statement = unsafe Statement(first, nil, database)
         guard !hasSecond else {
             throw .invalidArgument(
                 reason: "\(database.file): more than one statement; only one is run, so give them one by one")

@@ -1,4 +1,4 @@
-#include "CChecksum.h"
+#include "checksums.h"
 
 // Without optimisation the header's many small functions would be far slower than the library.
 #if defined(__x86_64__) && defined(__clang__) && defined(__OPTIMIZE__)

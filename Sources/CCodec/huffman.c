@@ -1,12 +1,8 @@
-#include "CHuffman.h"
+#include "huffman.h"
 
 #include <string.h>
 
-#if defined(__x86_64__)
 #define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
 
 // Five windows of 11 bits and 7 bits of a byte that was begun fit the 64 bits of a load, whose lowest bit is the mark.
 enum { windows_a_load = 5, bytes_a_load = 7, symbols_a_load = windows_a_load * nnstore_huffman_symbols };
@@ -24,8 +20,9 @@ INLINE uint64_t load(const uint8_t *place) {
 INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out) {
     uint64_t entry = table[*bits >> (64 - nnstore_huffman_window)];
     memcpy(*out, &entry, nnstore_huffman_store);
-    *bits <<= (entry >> 56) & 63;
-    *out += (entry >> 48) & 0xff;
+    // Only the lower six bits of a distance count, so what stands above needs no mask in the processor.
+    *bits <<= (entry >> 48) & 63;
+    *out += entry >> 56;
 }
 
 /// Loads the bits behind those that were used; their number is that of the zeros below the mark.
@@ -96,11 +93,11 @@ INLINE void fill(const uint16_t *windows, uint64_t *tables) {
             size_t count = (size_t)1 << (bits - used);
             if (count > size - index) count = size - index;
             const uint64_t *rest = tables + ((size_t)1 << (bits - used));
-            uint64_t own = (window & 0xff) | (uint64_t)1 << 48 | (uint64_t)used << 56;
+            uint64_t own = (window & 0xff) | (uint64_t)used << 48 | (uint64_t)1 << 56;
             for (size_t following = 0; following < count; following++) {
                 uint64_t entry = rest[following];
                 // All ones where the entry has six bytes and takes no other.
-                uint64_t is_full = 0 - (((entry >> 48) + 2) >> 3 & 1);
+                uint64_t is_full = 0 - (((entry >> 56) + 2) >> 3 & 1);
                 uint64_t with = (entry & 0xffffffffff) << 8 | (entry & (uint64_t)0xffff << 48);
                 table[index + following] = own + (with & ~is_full);
             }

@@ -1,5 +1,5 @@
-#ifndef NNSTORE_CCHECKSUM_H
-#define NNSTORE_CCHECKSUM_H
+#ifndef NNSTORE_CHECKSUMS_H
+#define NNSTORE_CHECKSUMS_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
-#ifndef NNSTORE_CHUFFMAN_H
-#define NNSTORE_CHUFFMAN_H
+#ifndef NNSTORE_HUFFMAN_H
+#define NNSTORE_HUFFMAN_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-// The loops of Huffman decoding, in C because they need the instructions of BMI2 and AVX2, which Swift can't ask for
-// without unsafe flags. What surrounds them, and the reason why they stay inside their bounds, stands in LiteralFrameDecoder.swift.
+// The loops of Huffman decoding. What surrounds them, and the reason why they stay inside their bounds, stands in
+// LiteralFrameDecoder.swift.
 
 /// A stream of Huffman codes that is read from its end to its beginning, and where its symbols go.
 struct nnstore_huffman_stream {
@@ -33,8 +33,8 @@ enum {
 /// Fills the tables of all windows, of no bits, one bit and so on to 11, in `tables`, which has 2 << 11 entries; the
 /// table for windows of n bits begins at 1 << n, and the last one is for nnstore_huffman_decode.
 ///
-/// An entry has up to 6 bytes that the window decodes to, from the lowest byte on, their number in byte 6, and the number
-/// of their bits, at most n, in byte 7. `windows` has 1 << 11 elements: the byte whose code a window begins with, and in
+/// An entry has up to 6 bytes that the window decodes to, from the lowest byte on, the number of their bits, at most n, in
+/// byte 6, and their own number in byte 7. `windows` has 1 << 11 elements: the byte whose code a window begins with, and in
 /// the high byte the code's bits, 1 to 11.
 void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables);
 
