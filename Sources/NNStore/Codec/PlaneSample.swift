@@ -17,14 +17,21 @@ struct PlaneSample {
     let distinctCount: Int
     /// How many windows of eight bytes the sample had before, of about `byteCount`.
     let repeatCount: Int
+    /// The binary logarithm of how many of them chance alone would give, in 1/65536.
+    let logOfChanceRepeats: Int
     /// How many bytes are zero.
     let zeroCount: Int
     /// How many bytes have the most frequent value.
     let largestCount: Int
 
-    /// Whether matches may be worth a search. Exponents of weights repeat eight at a time in less than a hundredth of
-    /// the places; rows of zeros, masks and indices nearly everywhere.
-    var hasRepeats: Bool { repeatCount * 40 > byteCount }
+    /// Whether matches may be worth a search. Exponents of weights repeat eight at a time in a twentieth of the places,
+    /// or as often as it happens by chance where few values are frequent; rows of zeros, masks and indices nearly
+    /// everywhere.
+    var hasRepeats: Bool {
+        // Huffman codes have a bit at least, however often a value comes.
+        if largestCount * 2 > byteCount { return repeatCount * 40 > byteCount }
+        return repeatCount * 10 > byteCount && FixedLogarithm.base2(repeatCount) > logOfChanceRepeats + 2 << 16
+    }
 
     /// Whether nearly all values are in use, about equally often.
     var isDense: Bool { entropy > 6 * byteCount << 16 }
@@ -75,13 +82,19 @@ struct PlaneSampler {
         // n log n - Σ c log c, n and c being counts, is the entropy of all n bytes.
         var entropy = count * FixedLogarithm.base2(count)
         var distinct = 0
+        var squares = 0
         for occurrences in counts where occurrences > 0 {
             distinct += 1
+            squares += Int(occurrences) * Int(occurrences)
             entropy -= Int(occurrences) * FixedLogarithm.base2(Int(occurrences))
         }
         entropy += (distinct - 1) * FixedLogarithm.halfBase2OfE
+        // Two windows are equal by chance with the probability (Σ c² / n²)⁸, and there are n²/2 pairs.
+        let logOfPairs = 2 * FixedLogarithm.base2(count)
+        let chance = logOfPairs - 1 << 16 + 8 * (FixedLogarithm.base2(squares) - logOfPairs)
         return PlaneSample(
             byteCount: count, entropy: entropy, distinctCount: distinct, repeatCount: repeats,
+            logOfChanceRepeats: chance,
             zeroCount: Int(counts[0]), largestCount: Int(counts.max()!))
     }
 
@@ -137,15 +150,15 @@ struct PlaneSampler {
     }
 }
 
-/// Logarithms of small whole numbers in 1/65536, the same on every machine.
+/// Logarithms of whole numbers in 1/65536, the same on every machine.
 private enum FixedLogarithm {
     /// log₂(e)/2 in 1/65536.
     static let halfBase2OfE = 47_274
 
     private static let table: [Int] = (0...8192).map { $0 == 0 ? 0 : compute($0) }
 
-    /// The binary logarithm of a number from 1 to 8192.
-    static func base2(_ value: Int) -> Int { table[value] }
+    /// The binary logarithm of a number from 1 to 2^31.
+    static func base2(_ value: Int) -> Int { value < table.count ? table[value] : compute(value) }
 
     /// Bit by bit: squaring a number between 1 and 2 doubles its logarithm.
     private static func compute(_ value: Int) -> Int {
