@@ -22,7 +22,8 @@ struct Operation {
             load("load", .fast), openOne("open+one", .fast),
             Operation(
                 name: "list", file: "fast", prepare: { try $0.prepareFile(.fast) },
-                body: { try Checkpoint.open($0.path("fast")).tensors.map { ($0.name, $0.dtype, $0.shape) } }),
+                // Each entry has name, dtype and shape.
+                body: { try Checkpoint.open($0.path("fast")).tensors }),
             Operation(
                 name: "verify", file: "fast", prepare: { try $0.prepareFile(.fast) },
                 body: { try Checkpoint.open($0.path("fast")).verify(.full, threads: $0.threads) }),

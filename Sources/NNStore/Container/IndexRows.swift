@@ -28,7 +28,8 @@ struct NodeRow: Sendable {
     /// The id of the leaf's value in the table of large ones, if it stands there.
     var largeValue: Int? = nil
 
-    enum Content: Sendable {
+    // Indirect: rows are copied more often than they are looked into.
+    indirect enum Content: Sendable {
         /// A dictionary, list, tuple or record with the id of its children's `parent`.
         case inner(NodeKind, id: Int, tag: String?)
         case tensor(TensorRow)

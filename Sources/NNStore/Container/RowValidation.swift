@@ -40,11 +40,26 @@ struct RowValidation: Sendable {
         .damaged(file: file, problem: Problem(.row, "\(row): \(rule)"))
     }
 
+    /// What the last tensor's row had: most tensors have much of it in common with the one before, which then need not be
+    /// made of the row's texts again.
+    struct LastTensor {
+        let dtypeName: String
+        let shape: String
+        let layout: TensorLayout
+
+        /// Whether the texts are the same. They are ASCII here; a longer text could still be canonically equivalent.
+        static func areSame(_ one: String, _ other: String) -> Bool {
+            one.utf8.count == other.utf8.count && one == other
+        }
+    }
+
     /// A row of `node`, and its parent's id.
     ///
-    /// - Parameter dtype: the dtype of a name, from the table `dtype`.
+    /// - Parameters:
+    ///   - last: the last tensor of the same pass over the table, to begin with none.
+    ///   - dtype: the dtype of a name, from the table `dtype`.
     func node(
-        _ row: borrowing Statement, dtype: (String) throws(StoreError) -> DType?
+        _ row: borrowing Statement, last: inout LastTensor?, dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> (parent: Int, row: NodeRow) {
         guard case .integer(let parent) = row.value(0), parent >= 0 else {
             throw damaged("a row of node", "its parent is no id")
@@ -78,7 +93,10 @@ struct RowValidation: Sendable {
 
         if kind == .tensor {
             guard row.value(5) == .null else { throw damaged(name, "a tensor has a value") }
-            return (parent, NodeRow(key: key, position: position, content: .tensor(try tensor(row, name, tag, dtype))))
+            return (
+                parent,
+                NodeRow(key: key, position: position, content: .tensor(try tensor(row, name, tag, &last, dtype)))
+            )
         }
         guard (6...12).allSatisfy({ $0 == 7 || row.value($0) == .null }) else {
             throw damaged(name, "columns of a tensor are set in a node of kind \(kindNumber)")
@@ -101,42 +119,64 @@ struct RowValidation: Sendable {
     }
 
     private func tensor(
-        _ row: borrowing Statement, _ name: RowName, _ tag: String?, _ dtype: (String) throws(StoreError) -> DType?
+        _ row: borrowing Statement, _ name: RowName, _ tag: String?, _ last: inout LastTensor?,
+        _ dtype: (String) throws(StoreError) -> DType?
     ) throws(StoreError) -> TensorRow {
         guard case .integer(let storage) = row.value(6), storage > 0 else {
             throw damaged(name, "its storage is no id")
         }
-        guard case .text(let dtypeName) = row.value(7), let dtype = try dtype(dtypeName) else {
+        guard case .text(let dtypeName) = row.value(7) else {
             throw damaged(name, "its dtype is not in the table of dtypes")
-        }
-        guard case .text(let shapeText) = row.value(8),
-            let shape = IntegerList.decode(shapeText, limit: TensorLayout.maximumRank)
-        else { throw damaged(name, "its shape is no canonical list of at most \(TensorLayout.maximumRank) integers") }
-        var strides: [Int]?
-        switch row.value(9) {
-        case .null: break
-        case .text(let text):
-            strides = IntegerList.decode(text, limit: TensorLayout.maximumRank)
-            guard strides != nil else { fallthrough }
-        default: throw damaged(name, "its strides are no canonical list of integers")
         }
         guard case .integer(let offset) = row.value(10), case .integer(let byteCount) = row.value(11),
             case .integer(let flags) = row.value(12)
         else { throw damaged(name, "its offset, nbytes or flags are no integers") }
+        guard flags == 0 || flags == 1 else { throw damaged(name, "it has unknown flags \(flags)") }
+        guard case .text(let shape) = row.value(8) else { throw damaged(name, "its shape is no text") }
+        let strides = row.value(9)
+        let layout: TensorLayout
+        if let last, strides == .null, LastTensor.areSame(last.shape, shape),
+            LastTensor.areSame(last.dtypeName, dtypeName), last.layout.offset == offset,
+            last.layout.byteCount == byteCount
+        {
+            layout = last.layout
+        } else {
+            guard let dtype = try dtype(dtypeName) else {
+                throw damaged(name, "its dtype is not in the table of dtypes")
+            }
+            layout = try self.layout(name, dtype, shape: shape, strides: strides, offset: offset, byteCount: byteCount)
+            if strides == .null { last = LastTensor(dtypeName: dtypeName, shape: shape, layout: layout) }
+        }
+        return TensorRow(storage: storage, layout: layout, requiresGrad: flags & 1 == 1, tag: tag)
+    }
+
+    private func layout(
+        _ name: RowName, _ dtype: DType, shape: String, strides: Statement.Value, offset: Int, byteCount: Int
+    ) throws(StoreError) -> TensorLayout {
+        guard let shape = IntegerList.decode(shape, limit: TensorLayout.maximumRank) else {
+            throw damaged(name, "its shape is no canonical list of at most \(TensorLayout.maximumRank) integers")
+        }
+        var explicit: [Int]?
+        switch strides {
+        case .null: break
+        case .text(let text):
+            explicit = IntegerList.decode(text, limit: TensorLayout.maximumRank)
+            guard explicit != nil else { fallthrough }
+        default: throw damaged(name, "its strides are no canonical list of integers")
+        }
         let layout: TensorLayout
         do {
-            layout = try TensorLayout(dtype, shape: shape, strides: strides, offset: offset)
+            layout = try TensorLayout(dtype, shape: shape, strides: explicit, offset: offset)
         } catch {
             throw damaged(name, "\(error)")
         }
-        guard layout.offset == offset, strides == nil || layout.strides == strides && !layout.isContiguous else {
-            throw damaged(name, "its strides \(strides ?? []) or offset \(offset) are not canonical")
+        guard layout.offset == offset, explicit == nil || layout.strides == explicit && !layout.isContiguous else {
+            throw damaged(name, "its strides \(explicit ?? []) or offset \(offset) are not canonical")
         }
         guard layout.byteCount == byteCount else {
             throw damaged(name, "its nbytes is \(byteCount), shape and dtype give \(layout.byteCount)")
         }
-        guard flags == 0 || flags == 1 else { throw damaged(name, "it has unknown flags \(flags)") }
-        return TensorRow(storage: storage, layout: layout, requiresGrad: flags & 1 == 1, tag: tag)
+        return layout
     }
 
     /// The value of a leaf, from `large` if it is there.

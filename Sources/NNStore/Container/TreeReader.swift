@@ -6,26 +6,22 @@ struct TreeReader {
 
     /// The tensors of the state tree, in order, each inside its storage.
     func entries() throws(StoreError) -> [TensorEntry] {
-        var storages: [Int: StorageRow] = [:]
-        for storage in try index.storages() { storages[storage.id] = storage }
+        // Their ids count from 1 without a gap. Reading them takes a fifth of the time that the nodes take.
+        let (storages, nodes) = try Workers.both(
+            atOnce: index.pages.byteCount > 1 << 20, { () throws(StoreError) in try index.storages() },
+            { () throws(StoreError) in try Nodes(index) })
         var entries: [TensorEntry] = []
-        try walk(root: 0) { (path, row) throws(StoreError) in
+        entries.reserveCapacity(storages.count)
+        try nodes.forEach(root: 0) { (path, content) throws(StoreError) in
+            guard case .tensor(let row) = content else { return }
             let entry = TensorEntry(path, row, fileID: index.tail.fileID)
-            guard let storage = storages[row.storage] else {
+            guard row.storage <= storages.count else {
                 throw index.validation.damaged("tensor \(entry.name)", "its storage \(row.storage) is missing")
             }
-            try index.validation.checkBounds(row, entry.name, in: storage)
+            try index.validation.checkBounds(row, entry.name, in: storages[row.storage - 1])
             entries.append(entry)
         }
         return entries
-    }
-
-    private func walk(
-        root: Int, _ visit: (StatePath, TensorRow) throws(StoreError) -> Void
-    ) throws(StoreError) {
-        try Nodes(index).forEach(root: root) { (path, content) throws(StoreError) in
-            if case .tensor(let row) = content { try visit(path, row) }
-        }
     }
 
     /// How many leaves of both trees have their values in the table of large ones.
@@ -40,7 +36,7 @@ struct TreeReader {
 }
 
 /// All rows of `node`, to be walked in preorder.
-private struct Nodes {
+private struct Nodes: Sendable {
     private let index: Index
     private let rows: [Int: [NodeRow]]
     /// How many leaves have their values in the table of large ones.

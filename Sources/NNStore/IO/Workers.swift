@@ -79,6 +79,23 @@ package enum Workers {
         if let failure = progress.withLock({ $0.failure }) { throw failure.error }
     }
 
+    /// Runs two closures, at the same time if that is worth a thread, and gives what both return. If both fail, the first
+    /// one's error is thrown.
+    static func both<One: Sendable, Other>(
+        atOnce: Bool, _ one: @Sendable () throws(StoreError) -> One, _ other: () throws(StoreError) -> Other
+    ) throws(StoreError) -> (One, Other) {
+        let result = Mutex<Result<One, StoreError>?>(nil)
+        @Sendable func runOne() {
+            let value = Result(catching: one)
+            result.withLock { $0 = value }
+        }
+        var second: Result<Other, StoreError>?
+        withHelpers(atOnce && defaultCount > 1 ? 1 : 0, runOne) { second = Result(catching: other) }
+        // Without a helper nobody has run it yet.
+        if result.withLock({ $0 == nil }) { runOne() }
+        return (try result.withLock { $0! }.get(), try second!.get())
+    }
+
     /// Makes items in parallel and consumes them in order: `produce` runs on worker threads, `consume` on the calling
     /// thread, with at most `window` items made and not yet consumed. Contexts are as in
     /// ``forEach(_:threads:cancellation:context:_:)``.
