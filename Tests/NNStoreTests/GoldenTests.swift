@@ -42,8 +42,13 @@ struct GoldenTests {
     }
 
     @Test("of format 1 read as what they were made from", arguments: try manifest("v1"))
-    func formatOne(_ entry: Entry) throws {
-        let bytes = try bytes("v1", entry.file)
+    func formatOne(_ entry: Entry) throws { try read("v1", entry) }
+
+    @Test("of format 2 read as what they were made from", arguments: try manifest("v2"))
+    func formatTwo(_ entry: Entry) throws { try read("v2", entry) }
+
+    private func read(_ version: String, _ entry: Entry) throws {
+        let bytes = try bytes(version, entry.file)
         #expect(bytes.count == entry.size)
         if let refused = entry.refused {
             let error = #expect(throws: StoreError.self) { try Checkpoint.open(MemorySource(bytes, name: entry.file)) }
@@ -51,6 +56,7 @@ struct GoldenTests {
             return
         }
         let checkpoint = try Checkpoint.open(MemorySource(bytes, name: entry.file))
+        #expect("v\(checkpoint.version.major)" == version)
         #expect(checkpoint.contentID.description == entry.content_id)
         #expect(checkpoint.fileID.description == entry.file_id)
         #expect(try checkpoint.compression?.rawValue == entry.compression)

@@ -97,6 +97,65 @@ enum GoldenTrees {
 }
 
 extension GoldenTrees {
+    /// Whole numbers around zero whose small values are the frequent ones, the sum of four even ones.
+    private static func bells(_ count: Int, seed: UInt64) -> [Int] {
+        var generator = SeededGenerator(seed: seed)
+        return (0..<count).map { _ in
+            let number = generator.next()
+            return (0..<4).reduce(-(4 << 15) + 2) { $0 + Int(number >> (16 * UInt64($1)) & 0xffff) }
+        }
+    }
+
+    private static func tensor<Element: FixedWidthInteger>(
+        _ dtype: DType, _ elements: [Element]
+    ) throws -> StateTree {
+        let bytes = elements.flatMap { element in
+            (0..<Element.bitWidth / 8).map { UInt8(truncatingIfNeeded: element >> Element(8 * $0)) }
+        }
+        let count = bytes.count / dtype.bytesPerBlock
+        return .tensor(try StateTensor(storage: Storage(bytes), layout: TensorLayout(dtype, shape: [count])))
+    }
+
+    /// What format 2 has planes, parts and shared chunks for.
+    static func planes() throws -> StateTree {
+        // A power of two times a whole number is exact in every format that is wide enough.
+        let floats = bells(30_000, seed: 11).map { Float($0) / Float(1 << 22) }
+        let doubles = bells(6000, seed: 12).map { Double($0) / Double(1 << 22) * 1.1 }
+        let long = bells(600_000, seed: 13).map { UInt16((Float($0) / Float(1 << 22)).bitPattern >> 16) & 0xffc0 }
+        let sparse = floats.enumerated().map { $0.offset % 11 == 0 ? $0.element.bitPattern : 0 }
+        let mixed = try Storage(bytes(70_001, seed: 14).map { $0 & 0x73 })
+        func view(_ dtype: DType, _ count: Int, offset: Int = 0) throws -> StateTree {
+            .tensor(
+                try StateTensor(storage: mixed, layout: TensorLayout(dtype, shape: [count], offset: offset)))
+        }
+        return try [
+            "bf16": tensor(.bf16, floats.map { UInt16($0.bitPattern >> 16) }),
+            "f16": tensor(.f16, bells(9000, seed: 15).map { UInt16(truncatingIfNeeded: $0 >> 3) & 0x8fff | 0x2000 }),
+            "f32": tensor(.f32, floats.map(\.bitPattern)),
+            "rounded": tensor(.f32, floats.map { $0.bitPattern & 0xffff_0000 }),
+            "sparse": tensor(.f32, sparse), "f64": tensor(.f64, doubles.map(\.bitPattern)),
+            "c64": tensor(.c64, floats.prefix(6000).map(\.bitPattern)),
+            "c128": tensor(.c128, doubles.prefix(2000).map(\.bitPattern)),
+            "i64": tensor(.i64, bells(4000, seed: 16).map { Int64($0 >> 8) }),
+            "u32": tensor(.u32, (0..<9000).map { UInt32($0 * 3 + 100_000) }),
+            "i16": tensor(.i16, bells(9000, seed: 17).map { Int16($0 >> 7) }),
+            "i8": tensor(.i8, bells(9000, seed: 18).map { Int8($0 >> 10) }),
+            "bytes": view(.u8, 70_001), "words": view(.i32, 17_500), "halves": view(.f16, 100, offset: 30_000),
+            "long": tensor(.bf16, long), "twice": tensor(.bf16, long),
+            "zeros": tensor(.f32, [UInt32](repeating: 0, count: 300_000)),
+            "sevens": tensor(.u8, [UInt8](repeating: 7, count: 3000)),
+            "tiny": tensor(.f32, [Float(1).bitPattern]),
+        ]
+    }
+
+    /// Two storages with equal bytes, which are one in a container that is to be mapped.
+    static func equal() throws -> StateTree {
+        let content = bytes(5000, seed: 19)
+        return try [
+            "one": tensor(.u8, content), "other": tensor(.u8, content), "third": tensor(.u8, bytes(5000, seed: 20)),
+        ]
+    }
+
     /// The state and the metadata of a name that the manifests use.
     static func named(_ name: String) throws -> (state: StateTree, metadata: StateTree) {
         switch name {
@@ -105,6 +164,8 @@ extension GoldenTrees {
         case "aliases": (try aliases(), [:])
         case "chunks": (try chunks(), [:])
         case "tensor": (try aliases()["transposed"]!, [:])
+        case "planes": (try planes(), [:])
+        case "equal": (try equal(), [:])
         default: ([:], [:])
         }
     }
@@ -121,25 +182,13 @@ extension GoldenTrees {
             ("dtypes-fast.nnck", saved("dtypes", .fast)), ("dtypes-none.nnck", saved("dtypes", .none)),
             ("aliases-fast.nnck", saved("aliases", .fast)), ("aliases-none.nnck", saved("aliases", .none)),
             ("aliases-smallest.nnck", saved("aliases", .smallest)), ("chunks-fast.nnck", saved("chunks", .fast)),
-            ("chunks-smallest.nnck", saved("chunks", .smallest)), ("tensor-fast.nnck", saved("tensor", .fast)),
+            ("chunks-smallest.nnck", saved("chunks", .smallest)), ("planes-fast.nnck", saved("planes", .fast)),
+            ("planes-smallest.nnck", saved("planes", .smallest)), ("equal-none.nnck", saved("equal", .none)),
+            ("tensor-fast.nnck", saved("tensor", .fast)),
             ("empty-referenced.nnck", saved("empty", .fast, referenced: true)),
-            ("chunks-shared-extent.nnck", sharedExtent(saved("chunks", .fast))),
             ("aliases-unknown-required.nnck", unknownRequired(saved("aliases", .fast))),
             ("aliases-unknown-optional-annex.nnck", unknownOptional(saved("aliases", .fast))),
         ]
-    }
-
-    /// The second chunk of "repeated" has the bytes of the first, and here also its place. What it had is zero.
-    private static func sharedExtent(_ container: [UInt8]) throws -> [UInt8] {
-        var forger = Forger(container)
-        let checkpoint = try Checkpoint.open(MemorySource(container))
-        let storage = try checkpoint.index.storage(checkpoint.tensor("repeated").storage)
-        let chunks = try checkpoint.index.chunks(of: storage, 0..<2)
-        let old = chunks[1].extent.lowerBound - 4096..<chunks[1].extent.upperBound - 4096
-        forger.chunks.replaceSubrange(old, with: [UInt8](repeating: 0, count: old.count))
-        try forger.run(
-            "UPDATE chunk SET offset = \(chunks[0].extent.lowerBound) WHERE storage = \(storage.id) AND seq = 1")
-        return forger.container()
     }
 
     /// A file of a later minor version that needs feature 5 and has a table for it.
@@ -149,7 +198,7 @@ extension GoldenTrees {
         forger.tail[24] = 1 << 5
         try forger.run(
             "CREATE TABLE sibling(id INTEGER PRIMARY KEY NOT NULL, path TEXT NOT NULL) STRICT; "
-                + "INSERT INTO extra VALUES('feature.5', 1); UPDATE history SET to_version = '1.7'")
+                + "INSERT INTO extra VALUES('feature.5', 1); UPDATE history SET to_version = '\(FileLayout.version.major).7'")
         return forger.container()
     }
 
@@ -159,7 +208,7 @@ extension GoldenTrees {
         forger.tail[16] = 7
         forger.tail[33] = 1
         forger.chunks += [UInt8](repeating: 0xa5, count: 4096)
-        try forger.run("INSERT INTO extra VALUES('parity', 'at the end'); UPDATE history SET to_version = '1.7'")
+        try forger.run("INSERT INTO extra VALUES('parity', 'at the end'); UPDATE history SET to_version = '\(FileLayout.version.major).7'")
         return forger.container()
     }
 }
