@@ -6,6 +6,8 @@ final class PlaneCoder {
     private let effort: Effort
     private var literals: LiteralFrameEncoder
     private var matches: ZstdEncoder
+    /// Takes many times longer; only where everything is tried.
+    private var strongest: ZstdEncoder?
     private var sampler = PlaneSampler()
     private let planes: Memory
     /// For a second try, when the first one is to be kept until it is known which is shorter.
@@ -24,7 +26,8 @@ final class PlaneCoder {
     init(_ compression: Compression) throws(StoreError) {
         effort = compression == .smallest ? .trying : .sampling
         literals = try LiteralFrameEncoder()
-        matches = try ZstdEncoder(level: compression == .smallest ? 19 : 3)
+        matches = try ZstdEncoder(level: 3)
+        if compression == .smallest { strongest = try ZstdEncoder(level: 19) }
         planes = try Memory.allocate(FileLayout.chunkSize)
         second = try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
     }
@@ -105,7 +108,7 @@ final class PlaneCoder {
     ) throws(StoreError) -> ChunkEncoding {
         guard let transform else {
             let sample = sampler.sample(source)
-            let repeats = sample.hasRepeats || sample.isDense && sampler.hasDistantRepeats(source)
+            let repeats = sample.hasRepeats || sampler.hasDistantRepeats(source, sample)
             let part = try encodePart(source, sample, mayRepeat: repeats, into: &destination, at: 0)
             return ChunkEncoding(planes: nil, parts: [part])
         }
@@ -114,10 +117,9 @@ final class PlaneCoder {
         planes.withMutableBytes(in: 0..<whole) { transform.split(source.extracting(0..<whole), into: &$0) }
         let ranges = (0..<transform.width).map { $0 * count..<($0 + 1) * count }
         let samples = ranges.map { range in planes.withBytes(in: range) { sampler.sample($0) } }
-        // Where elements repeat, the densest plane shows it best: there, nothing repeats by chance.
+        // Where elements repeat, the densest plane shows it best: there, least repeats by chance.
         let densest = samples.indices.max { samples[$0].entropy < samples[$1].entropy }!
-        let repeats =
-            samples[densest].isDense && planes.withBytes(in: ranges[densest]) { sampler.hasDistantRepeats($0) }
+        let repeats = planes.withBytes(in: ranges[densest]) { sampler.hasDistantRepeats($0, samples[densest]) }
         var parts: [ChunkPart] = []
         var position = 0
         for (range, sample) in zip(ranges, samples) {
@@ -132,9 +134,11 @@ final class PlaneCoder {
             parts.append(store(source.extracting(whole..<source.byteCount), in: &destination, at: position))
         }
         let encoding = ChunkEncoding(planes: transform, parts: parts)
-        // Where everything is tried, so is this.
-        guard case .sampling = effort, samples[0].isSparse(width: transform.width),
-            let size = try improve(encoding.encodedSize, source, in: &destination, at: 0, matches: true)
+        // Matches of whole elements may beat those of planes. (Where everything is tried, so are they.)
+        guard case .sampling = effort,
+            repeats || samples[densest].hasRepeats || samples[0].isSparse(width: transform.width)
+                || sampler.isPalette(source, width: transform.width),
+            let size = try improve(encoding.encodedSize, source, .matches, in: &destination, at: 0)
         else { return encoding }
         let checksum = destination.withBytes(in: 0..<size) { Checksum64(of: $0.bytes) }
         return ChunkEncoding(planes: nil, parts: [ChunkPart(coding: .zstd, encodedSize: size, checksum: checksum)])
@@ -152,23 +156,25 @@ final class PlaneCoder {
         case .sampling:
             let literalSize = sample.literalSize(size)
             if mayRepeat {
-                length = try encodeMatches(plane, into: &destination, at: position)
+                length = try encode(plane, .matches, into: &destination, at: position)
                 // Literals are decoded several times faster than matches, so those have to be worth it.
                 let limit = length.map { $0 + size / PlaneCoder.leastGain } ?? size
                 if literalSize < limit {
-                    length = try improve(limit, plane, in: &destination, at: position) ?? length
+                    length = try improve(limit, plane, .literals, in: &destination, at: position) ?? length
                 }
             } else if sample.isSkewed, literalSize < size - size / PlaneCoder.leastGain {
-                length = try encodeLiterals(plane, into: &destination, at: position, LiteralFrameEncoder.largestBlock)
+                length = try encode(plane, .literals, into: &destination, at: position)
             }
         case .trying:
-            length = try encodeLiterals(plane, into: &destination, at: position, LiteralFrameEncoder.largestBlock)
-            for blockSize in PlaneCoder.smallBlocks where blockSize < size && length != nil {
-                length =
-                    try improve(length ?? size, plane, in: &destination, at: position, blockSize: blockSize) ?? length
+            length = try encode(plane, .literals, into: &destination, at: position)
+            if length != nil, size > PlaneCoder.smallBlock {
+                length = try improve(length!, plane, .smallLiterals, in: &destination, at: position) ?? length
             }
-            if mayRepeat || sample.repeatCount * 64 > sample.byteCount {
-                length = try improve(length ?? size, plane, in: &destination, at: position, matches: true) ?? length
+            // The quick search tells whether the slow one may find anything that is worth its time.
+            let best = length ?? size
+            if let quick = try attempt(plane, .matches, shorterThan: best + best / 8) {
+                if quick < best { length = accept(quick, in: &destination, at: position) }
+                length = try improve(length ?? size, plane, .bestMatches, in: &destination, at: position) ?? length
             }
         }
         guard let length else { return store(plane, in: &destination, at: position) }
@@ -179,46 +185,60 @@ final class PlaneCoder {
     /// Less than this part of a plane's size is not worth what it costs to decode: of a plane that would lose no more by
     /// literals, which is stored then, and of one that would lose no more by matches than by literals.
     private static let leastGain = 128
-    private static let smallBlocks = [32 << 10]
+    private static let smallBlock = 32 << 10
 
-    private func encodeLiterals(
-        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int, _ blockSize: Int
+    /// How a frame can be made.
+    private enum Way {
+        case literals
+        /// With more codes, for planes whose statistics change.
+        case smallLiterals
+        case matches
+        /// Takes many times longer than the others.
+        case bestMatches
+    }
+
+    private func frame(
+        _ plane: RawSpan, _ way: Way, into bytes: inout MutableRawSpan, shorterThan limit: Int
     ) throws(StoreError) -> Int? {
-        try destination.withBytes(
-            in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)
-        ) {
-            (bytes: inout MutableRawSpan) throws(StoreError) in
-            try literals.encode(plane, into: &bytes, shorterThan: plane.byteCount, blockSize: blockSize)
+        switch way {
+        case .literals: try literals.encode(plane, into: &bytes, shorterThan: limit)
+        case .smallLiterals:
+            try literals.encode(plane, into: &bytes, shorterThan: limit, blockSize: PlaneCoder.smallBlock)
+        case .matches: try matches.encode(plane, into: &bytes, shorterThan: limit)
+        case .bestMatches: try strongest?.encode(plane, into: &bytes, shorterThan: limit)
         }
     }
 
-    private func encodeMatches(
-        _ plane: RawSpan, into destination: inout MutableRawSpan, at position: Int
+    /// Encodes a plane to `position`, if it becomes shorter; returns its length then.
+    private func encode(
+        _ plane: RawSpan, _ way: Way, into destination: inout MutableRawSpan, at position: Int
     ) throws(StoreError) -> Int? {
-        try destination.withBytes(
-            in: position..<min(destination.byteCount, position + plane.byteCount + BufferPool.slack)
-        ) {
-            (bytes: inout MutableRawSpan) throws(StoreError) in
-            try matches.encode(plane, into: &bytes, shorterThan: plane.byteCount)
+        let end = min(destination.byteCount, position + plane.byteCount + BufferPool.slack)
+        return try destination.withBytes(in: position..<end) { (bytes: inout MutableRawSpan) throws(StoreError) in
+            try frame(plane, way, into: &bytes, shorterThan: plane.byteCount)
         }
     }
 
-    /// Puts another encoding in the place of one of `length` bytes, if it is shorter; returns its length then.
+    /// Encodes a plane aside, if it becomes shorter than `limit`; returns its length then.
+    private func attempt(_ plane: RawSpan, _ way: Way, shorterThan limit: Int) throws(StoreError) -> Int? {
+        try second.withMutableBytes(in: 0..<second.byteCount) { (bytes: inout MutableRawSpan) throws(StoreError) in
+            try frame(plane, way, into: &bytes, shorterThan: limit)
+        }
+    }
+
+    /// Puts what the last attempt made to `position`.
+    private func accept(_ length: Int, in destination: inout MutableRawSpan, at position: Int) -> Int {
+        second.withBytes(in: 0..<length) { bytes in
+            destination.withBytes(in: position..<position + length) { $0.copy(bytes) }
+        }
+        return length
+    }
+
+    /// Puts another encoding in the place of one, if it is shorter than `limit`; returns its length then.
     private func improve(
-        _ length: Int, _ plane: RawSpan, in destination: inout MutableRawSpan, at position: Int,
-        blockSize: Int = LiteralFrameEncoder.largestBlock, matches withMatches: Bool = false
+        _ limit: Int, _ plane: RawSpan, _ way: Way, in destination: inout MutableRawSpan, at position: Int
     ) throws(StoreError) -> Int? {
-        let better = try second.withMutableBytes(in: 0..<second.byteCount) {
-            (bytes: inout MutableRawSpan) throws(StoreError) in
-            withMatches
-                ? try matches.encode(plane, into: &bytes, shorterThan: length)
-                : try literals.encode(plane, into: &bytes, shorterThan: length, blockSize: blockSize)
-        }
-        guard let better else { return nil }
-        second.withBytes(in: 0..<better) { bytes in
-            destination.withBytes(in: position..<position + better) { $0.copy(bytes) }
-        }
-        return better
+        try attempt(plane, way, shorterThan: limit).map { accept($0, in: &destination, at: position) }
     }
 
     private func store(_ bytes: RawSpan, in destination: inout MutableRawSpan, at position: Int) -> ChunkPart {

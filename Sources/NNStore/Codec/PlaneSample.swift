@@ -23,6 +23,11 @@ struct PlaneSample {
     let zeroCount: Int
     /// How many bytes have the most frequent value.
     let largestCount: Int
+    /// A value that about every 256th byte has, or as near to that as there is one: where a run of bytes comes again, so
+    /// do those in it that have this value.
+    let anchor: UInt8
+    /// How many bytes have it.
+    let anchorCount: Int
 
     /// Whether matches may be worth a search. Exponents of weights repeat eight at a time in a twentieth of the places,
     /// or as often as it happens by chance where few values are frequent; rows of zeros, masks and indices nearly
@@ -83,7 +88,12 @@ struct PlaneSampler {
         var entropy = count * FixedLogarithm.base2(count)
         var distinct = 0
         var squares = 0
-        for occurrences in counts where occurrences > 0 {
+        var anchor = 0
+        let anchorCount = count / 256 + 1
+        for (value, occurrences) in counts.enumerated() where occurrences > 0 {
+            if distinct == 0 || abs(Int(occurrences) - anchorCount) < abs(Int(counts[anchor]) - anchorCount) {
+                anchor = value
+            }
             distinct += 1
             squares += Int(occurrences) * Int(occurrences)
             entropy -= Int(occurrences) * FixedLogarithm.base2(Int(occurrences))
@@ -95,37 +105,80 @@ struct PlaneSampler {
         return PlaneSample(
             byteCount: count, entropy: entropy, distinctCount: distinct, repeatCount: repeats,
             logOfChanceRepeats: chance,
-            zeroCount: Int(counts[0]), largestCount: Int(counts.max()!))
+            zeroCount: Int(counts[0]), largestCount: Int(counts.max()!), anchor: UInt8(anchor),
+            anchorCount: Int(counts[anchor]))
     }
 
     /// Whether what stands in `plane` often stands in it a second time, however far away: repeated rows and blocks, which
     /// no sample of a few places shows.
     ///
-    /// Looks at the eight bytes behind each byte of one value: where a run comes again, so do these places in it.
-    mutating func hasDistantRepeats(_ plane: RawSpan) -> Bool {
+    /// Looks at the eight bytes behind each byte that has the sample's anchor.
+    mutating func hasDistantRepeats(_ plane: RawSpan, _ sample: PlaneSample) -> Bool {
+        let size = plane.byteCount
+        // A small plane was looked at as a whole.
+        if size <= PlaneSampler.sampleSize { return false }
         for slot in seen.indices { seen[slot] = 0 }
         var places = 0
         var repeats = 0
-        let size = plane.byteCount
-        // Sound: a window begins at most 9 bytes before the end; slots are shifted to fewer bits than the table has.
+        // Of many places those count whose windows have a hash that ends in zeros.
+        let expected = sample.anchorCount * (size / sample.byteCount)
+        var mask: UInt64 = 0
+        while expected > PlaneSampler.mostPlaces * Int(mask + 1) { mask = mask << 1 | 1 }
+        // Sound: a window begins at most 9 bytes before the end.
         unsafe plane.withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return }
             var position = 0
-            while position < size - 8, let found = unsafe memchr(start + position, 0x5a, size - 8 - position) {
+            while position < size - 8,
+                let found = unsafe memchr(start + position, Int32(sample.anchor), size - 8 - position)
+            {
                 let place = unsafe UnsafeRawPointer(found) - start
-                let window = unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)
-                places &+= 1
-                if isSeen(window) { repeats &+= 1 }
+                let hash = PlaneSampler.hash(unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self))
                 position = place + 1
+                if hash & mask != 0 { continue }
+                places &+= 1
+                if isSeen(hash) { repeats &+= 1 }
             }
         }
-        return repeats * 50 > places
+        return repeats * 25 > places
     }
 
-    /// Whether the sample had a window before; remembers it.
+    /// Whether few elements, of `width` bytes, make up nearly all of a sample of `source`: a palette, ids, quantised
+    /// weights. Their bytes say much about each other, which planes do not show.
+    mutating func isPalette(_ source: RawSpan, width: Int) -> Bool {
+        for slot in seen.indices { seen[slot] = 0 }
+        var elements = 0
+        var distinct = 0
+        let places = 64
+        let place = 16 * width
+        guard source.byteCount >= places * place else { return false }
+        for number in 0..<places {
+            // At multiples of the width.
+            let start = (source.byteCount - place) / width * number / (places - 1) * width
+            for offset in stride(from: start, to: start + place, by: width) {
+                let element: UInt64 =
+                    switch width {
+                    case 2: UInt64(source.littleEndian(at: offset, as: UInt16.self))
+                    case 4: UInt64(source.littleEndian(at: offset, as: UInt32.self))
+                    default: source.littleEndian(at: offset)
+                    }
+                elements &+= 1
+                if !isSeen(PlaneSampler.hash(element)) { distinct &+= 1 }
+            }
+        }
+        return distinct * 8 < elements
+    }
+
+    private static let mostPlaces = 4096
+
+    private static func hash(_ window: UInt64) -> UInt64 {
+        let product = UInt64(littleEndian: window) &* 0x9e37_79b9_7f4a_7c15
+        return product ^ product &>> 29
+    }
+
+    /// Whether a window with this hash was there before; remembers it.
     @inline(__always)
-    private mutating func isSeen(_ window: UInt64) -> Bool {
-        let hash = UInt64(littleEndian: window) &* 0x9e37_79b9_7f4a_7c15
+    private mutating func isSeen(_ hash: UInt64) -> Bool {
+        // Sound: a slot has fewer bits than the table's size.
         let slot = Int(hash &>> UInt64(64 - PlaneSampler.tableBits))
         // Zero stands for an empty slot.
         let tag = UInt16(truncatingIfNeeded: hash &>> 32) | 1
@@ -137,13 +190,13 @@ struct PlaneSampler {
     private mutating func add(_ bytes: RawSpan) -> Int {
         let size = bytes.byteCount
         var repeats = 0
-        // Sound: positions stay below the size; slots are shifted to fewer bits than the table has.
+        // Sound: positions stay below the size.
         unsafe bytes.withUnsafeBytes { bytes in
             for position in 0..<size { unsafe counts[Int(bytes[position])] &+= 1 }
             guard size >= 8 else { return }
             for position in 0...size - 8 {
                 let window = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
-                if isSeen(window) { repeats &+= 1 }
+                if isSeen(PlaneSampler.hash(window)) { repeats &+= 1 }
             }
         }
         return repeats
