@@ -44,9 +44,11 @@ struct PeerTests {
             let listed = try Tool.run("list", path, "--json", "--digest")
             let verified = try python.map { try Tool.start($0, [reader, "--verify", path]) }
             if entry["refused"] != nil {
-                #expect(listed.status == 1 && listed.error.contains("needs feature 5, of container format \(version).7"))
                 #expect(
-                    verified.map { $0.status == 1 && $0.output.contains("needs feature 5, of version \(version).7") } ?? true)
+                    listed.status == 1 && listed.error.contains("needs feature 5, of container format \(version).7"))
+                #expect(
+                    verified.map { $0.status == 1 && $0.output.contains("needs feature 5, of version \(version).7") }
+                        ?? true)
                 continue
             }
             #expect(try listed.json["tensors"] as? NSArray == entry["tensors"] as? NSArray, "\(file)")

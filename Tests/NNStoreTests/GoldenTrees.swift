@@ -198,7 +198,8 @@ extension GoldenTrees {
         forger.tail[24] = 1 << 5
         try forger.run(
             "CREATE TABLE sibling(id INTEGER PRIMARY KEY NOT NULL, path TEXT NOT NULL) STRICT; "
-                + "INSERT INTO extra VALUES('feature.5', 1); UPDATE history SET to_version = '\(FileLayout.version.major).7'")
+                + "INSERT INTO extra VALUES('feature.5', 1); UPDATE history SET to_version = '\(FileLayout.version.major).7'"
+        )
         return forger.container()
     }
 
@@ -208,7 +209,9 @@ extension GoldenTrees {
         forger.tail[16] = 7
         forger.tail[33] = 1
         forger.chunks += [UInt8](repeating: 0xa5, count: 4096)
-        try forger.run("INSERT INTO extra VALUES('parity', 'at the end'); UPDATE history SET to_version = '\(FileLayout.version.major).7'")
+        try forger.run(
+            "INSERT INTO extra VALUES('parity', 'at the end'); UPDATE history SET to_version = '\(FileLayout.version.major).7'"
+        )
         return forger.container()
     }
 }

@@ -27,7 +27,7 @@ final class PlaneCoder {
         effort = compression == .smallest ? .trying : .sampling
         literals = try LiteralFrameEncoder()
         matches = try ZstdEncoder(level: 3)
-        if compression == .smallest { strongest = try ZstdEncoder(level: 19) }
+        if compression == .smallest { strongest = try ZstdEncoder(level: 16) }
         planes = try Memory.allocate(FileLayout.chunkSize)
         second = try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
     }
@@ -87,29 +87,32 @@ final class PlaneCoder {
     private func encodeShortest(
         _ source: RawSpan, _ transforms: [PlaneTransform?], _ destination: inout MutableRawSpan
     ) throws(StoreError) -> ChunkEncoding {
-        var best = try encode(source, nil, &destination)
         let candidate: Memory =
             if let candidate { candidate } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
         self.candidate = candidate
-        for transform in transforms where transform != nil {
+        var best: ChunkEncoding?
+        // None comes last: by then it is known how short it has to be to be worth a long search.
+        for transform in transforms.filter({ $0 != nil }) + [nil] {
+            let limit = best?.encodedSize ?? source.byteCount
             let encoding = try candidate.withMutableBytes(in: 0..<candidate.byteCount) {
-                (bytes: inout MutableRawSpan) throws(StoreError) in try encode(source, transform, &bytes)
+                (bytes: inout MutableRawSpan) throws(StoreError) in
+                try encode(source, transform, &bytes, rival: transform == nil ? limit : .max)
             }
-            if PlaneCoder.cost(encoding) < PlaneCoder.cost(best) {
-                candidate.withBytes(in: 0..<encoding.encodedSize) { destination.copy($0) }
-                best = encoding
-            }
+            if let best, PlaneCoder.cost(best) <= PlaneCoder.cost(encoding) { continue }
+            candidate.withBytes(in: 0..<encoding.encodedSize) { destination.copy($0) }
+            best = encoding
         }
-        return best
+        return best!
     }
 
+    /// - Parameter rival: the size of another encoding of the chunk.
     private func encode(
-        _ source: RawSpan, _ transform: PlaneTransform?, _ destination: inout MutableRawSpan
+        _ source: RawSpan, _ transform: PlaneTransform?, _ destination: inout MutableRawSpan, rival: Int = .max
     ) throws(StoreError) -> ChunkEncoding {
         guard let transform else {
             let sample = sampler.sample(source)
             let repeats = sample.hasRepeats || sampler.hasDistantRepeats(source, sample)
-            let part = try encodePart(source, sample, mayRepeat: repeats, into: &destination, at: 0)
+            let part = try encodePart(source, sample, mayRepeat: repeats, into: &destination, at: 0, rival: rival)
             return ChunkEncoding(planes: nil, parts: [part])
         }
         let count = source.byteCount / transform.width
@@ -147,7 +150,7 @@ final class PlaneCoder {
     /// Encodes a plane to `position` in its cheapest coding. There is room for all of its bytes.
     private func encodePart(
         _ plane: RawSpan, _ sample: PlaneSample, mayRepeat: Bool, into destination: inout MutableRawSpan,
-        at position: Int
+        at position: Int, rival: Int = .max
     ) throws(StoreError) -> ChunkPart {
         if let byte = plane.constantByte { return ChunkPart(constant: byte) }
         let size = plane.byteCount
@@ -172,7 +175,9 @@ final class PlaneCoder {
             }
             // The quick search tells whether the slow one may find anything that is worth its time.
             let best = length ?? size
-            if let quick = try attempt(plane, .matches, shorterThan: best + best / 8) {
+            let margin = sample.mayHaveRepeats ? 8 : 32
+            let limit = min(length.map { $0 + $0 / margin } ?? size - size / PlaneCoder.leastGain, rival)
+            if let quick = try attempt(plane, .matches, shorterThan: limit) {
                 if quick < best { length = accept(quick, in: &destination, at: position) }
                 length = try improve(length ?? size, plane, .bestMatches, in: &destination, at: position) ?? length
             }

@@ -38,8 +38,8 @@ struct PlaneSample {
         return repeatCount * 10 > byteCount && FixedLogarithm.base2(repeatCount) > logOfChanceRepeats + 2 << 16
     }
 
-    /// Whether nearly all values are in use, about equally often.
-    var isDense: Bool { entropy > 6 * byteCount << 16 }
+    /// Whether so many windows came again that a long search may find something.
+    var mayHaveRepeats: Bool { repeatCount * 64 > byteCount }
 
     /// Whether so many of the elements whose exponents these are are zero that matches over whole elements may beat
     /// planes: measured on pruned weights, from 70 % of elements of 4 or 8 bytes and from 85 % of those of 2.
