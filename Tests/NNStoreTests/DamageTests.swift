@@ -24,10 +24,20 @@ struct DamageTests {
         let smallTree: StateTree = [
             "model": tree["model"]!["small"]!, "tied": tree["model"]!["tied"]!, "list": tree["list"]!,
         ]
-        return try [
-            ("fast", containerBytes(tree, metadata: ["m": "x"])),
-            ("none", containerBytes(smallTree, metadata: ["m": "x"], options: SaveOptions(compression: .none))),
-        ]
+        // Exponents that are worth a frame, mantissas that are stored, and a plane that is constant.
+        let planes: StateTree = .tensor(
+            try StateTensor((0..<700).map { _ in Float(Int.random(in: -100...100, using: &generator)) }, shape: [700]))
+        return try FileLayout.writtenVersions.flatMap { version in
+            func container(_ tree: StateTree, _ compression: Compression) throws -> [UInt8] {
+                try containerBytes(
+                    tree, metadata: ["m": "x"],
+                    options: SaveOptions(compression: compression, formatVersion: version))
+            }
+            return try [
+                ("format \(version), fast", container(["tree": tree, "planes": planes], .fast)),
+                ("format \(version), none", container(smallTree, Compression.none)),
+            ]
+        }
     }
 
     /// What a container holds, as one value.
