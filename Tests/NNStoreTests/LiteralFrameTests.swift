@@ -102,6 +102,22 @@ struct LiteralFrameTests {
         #expect(decoded(orphan, bytes.count, &decoder) == nil)
     }
 
+    @Test("a block larger than RFC 8878 allows is left to libzstd")
+    func largeBlock() throws {
+        var decoder = LiteralFrameDecoder()
+        for size in [128 << 10, 128 << 10 + 1] {
+            var frame: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd, 0xa0]
+            frame.append(littleEndian: UInt32(size))
+            // The last block, raw.
+            frame += [
+                UInt8(truncatingIfNeeded: size << 3 | 1), UInt8(truncatingIfNeeded: size >> 5), UInt8(size >> 13),
+            ]
+            frame += [UInt8](repeating: 9, count: size)
+            let isDecoded = decoded(frame, size, &decoder) == [UInt8](repeating: 9, count: size)
+            #expect(isDecoded == (size == 128 << 10))
+        }
+    }
+
     @Test("a damaged frame is refused, or gives what libzstd gives")
     func damaged() throws {
         let seed = testSeed

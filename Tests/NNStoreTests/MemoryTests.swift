@@ -1,5 +1,9 @@
 import Testing
 
+#if canImport(Glibc)
+    import Glibc
+#endif
+
 @testable import NNStore
 
 /// Memories that share regions.
@@ -11,8 +15,10 @@ struct MemoryTests {
         print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
         var generator = SeededGenerator(seed: seed)
         let sizes = (0..<300).map { _ in
-            switch Int.random(in: 0..<10, using: &generator) {
+            switch Int.random(in: 0..<12, using: &generator) {
             case 0: 0
+            case 10: (32 << 20) + Int.random(in: -1...1, using: &generator)
+            case 11: Int.random(in: 16_000...70_000, using: &generator)
             case 1: Int.random(in: 1...40_000_000, using: &generator)
             case 2...4: Int.random(in: 60_000...3_000_000, using: &generator)
             default: Int.random(in: 1...4096, using: &generator)
@@ -21,7 +27,7 @@ struct MemoryTests {
         var memories: [Memory?] = try Memory.allocate(sizes)
         #expect(memories.map { $0!.byteCount } == sizes)
         // Every other one is freed; the rest must keep what was written to it.
-        for (number, memory) in memories.enumerated() where !sizes.isEmpty {
+        for (number, memory) in memories.enumerated() {
             let (isZero, isAligned) = memory!.withBytes { ($0.firstNonZero == nil, $0.isAligned(to: 64)) }
             #expect(isZero && isAligned, "\(sizes[number]) bytes, seed \(seed)")
             memory!.withMutableBytes(in: 0..<sizes[number]) { $0.fill(UInt8(truncatingIfNeeded: number | 1)) }
@@ -33,18 +39,37 @@ struct MemoryTests {
             #expect(byte == UInt8(truncatingIfNeeded: number | 1), "\(sizes[number]) bytes, seed \(seed)")
         }
         #expect(try Memory.allocate([]).isEmpty)
+        // Sizes at the border between shared and own regions, with empty ones before them.
+        for sizes in [[0, 32 << 20, 31 << 20], [0, 32 << 20, 100_000], [5, (32 << 20) + 8, 0, 32 << 20, 7], [0]] {
+            #expect(try Memory.allocate(sizes).map(\.byteCount) == sizes)
+        }
     }
 
-    @Test("one of many memories, kept alone, keeps hardly more than its own pages", .enabled(if: residentBytes != nil))
-    func keptAlone() throws {
-        // 30 MiB in all.
-        var memories = try Memory.allocate([Int](repeating: 300 << 10, count: 100))
-        for memory in memories { memory.withMutableBytes(in: 0..<memory.byteCount) { $0.fill(1) } }
-        let full = try #require(residentBytes)
-        let kept = memories[50]
-        memories = []
-        let rest = try #require(residentBytes)
-        #expect(full - rest > 20 << 20, "\(full - rest) bytes went back")
-        #expect(kept.withBytes { $0.constantByte } == 1)
-    }
+    #if canImport(Glibc)
+        @Test(
+            "one of many memories, kept alone, keeps hardly more than its own pages", arguments: [300 << 10, 20 << 10])
+        func keptAlone(size: Int) throws {
+            // All in one region.
+            var memories = try Memory.allocate([Int](repeating: size, count: (30 << 20) / size))
+            for memory in memories { memory.withMutableBytes(in: 0..<memory.byteCount) { $0.fill(1) } }
+            let addresses = memories.map { $0.withBytes { $0.withUnsafeBytes { UInt(bitPattern: $0.baseAddress) } } }
+            let kept = memories[memories.count / 2]
+            let before = try residentPages(addresses)
+            memories = []
+            let after = try residentPages(addresses)
+            #expect(before * 4096 >= 29 << 20)
+            #expect(after * 4 <= before, "\(before) pages before, \(after) after")
+            #expect(kept.withBytes { $0.constantByte } == 1)
+        }
+
+        /// How many pages between the lowest and the highest address, all of them mapped, are in memory.
+        private func residentPages(_ addresses: [UInt]) throws -> Int {
+            let first = addresses.min()! & ~4095
+            let count = Int(addresses.max()! - first) / 4096
+            var pages = [UInt8](repeating: 0, count: count)
+            let status = mincore(UnsafeMutableRawPointer(bitPattern: first), count * 4096, &pages)
+            try #require(status == 0, "mincore: error \(errno)")
+            return pages.count { $0 & 1 == 1 }
+        }
+    #endif
 }

@@ -143,6 +143,28 @@ struct ReadingTests {
         }
         try destinations[2].tensor.storage.withBytes { #expect($0.extracting(200..<201).constantByte == 9) }
 
+        // In any order, the last one of several that overlap wins, and tied destinations come once.
+        try checkpoint.read(into: destinations.reversed() + [destinations[1], destinations[1]])
+        for (source, destination) in zip([large, rows, columns, empty], destinations) {
+            let isSame = try source.elementBytes == destination.tensor.elementBytes
+            #expect(isSame, "\(destination.entry.name)")
+        }
+        for _ in 0..<20 {
+            try checkpoint.read(into: [
+                destinations[0],
+                (
+                    destinations[1].entry,
+                    StateTensor(
+                        storage: destinations[0].tensor.storage, layout: TensorLayout(.i16, shape: [600_000], offset: 4)
+                    )
+                ),
+            ])
+            let isLast = try destinations[0].tensor.elementBytes.prefix(1_200_000) == rows.elementBytes[...]
+            #expect(isLast)
+        }
+        let expanded = try destination(TensorLayout(.u8, shape: [300, 200], strides: [0, 1]), of: 200)
+        #expect(throws: StoreError.self) { try checkpoint.read(into: [(checkpoint.tensor("columns"), expanded)]) }
+
         let other = try destination(TensorLayout(.u8, shape: [300, 201]), of: 60_300)
         let error = #expect(throws: StoreError.self) {
             try checkpoint.read(into: [destinations[0], (try checkpoint.tensor("columns"), other)])
@@ -150,6 +172,28 @@ struct ReadingTests {
         #expect(error?.description.contains("\"columns\" is U8 [300, 200], its destination U8 [300, 201]") == true)
         let stranger = try self.checkpoint(["columns": .tensor(columns)]).tensor("columns")
         #expect(throws: StoreError.self) { try checkpoint.read(into: [(stranger, destinations[2].tensor)]) }
+    }
+
+    @Test("tensors are read into a model that has them in another order than the file")
+    func intoAnotherOrder() throws {
+        var generator = SeededGenerator(seed: 22)
+        let sources = try (0..<30).map { number in
+            try StateTensor(generator.bytes(1000 + number), shape: [1000 + number])
+        }
+        let checkpoint = try checkpoint(.dictionary(sources.enumerated().map { ("t\($0)", .tensor($1)) }))
+        for count in [2, 5, 30] {
+            let numbers = Array((0..<30).shuffled(using: &generator).prefix(count))
+            let destinations = try numbers.map { number in
+                (
+                    entry: try checkpoint.tensor("t\(number)"),
+                    tensor: try StateTensor([UInt8](repeating: 0, count: 1000 + number), shape: [1000 + number])
+                )
+            }
+            try checkpoint.read(into: destinations)
+            for (number, destination) in zip(numbers, destinations) {
+                #expect(try destination.tensor.elementBytes == sources[number].elementBytes)
+            }
+        }
     }
 
     @Test("lazily read trees give the same as trees read at once, and share one storage per load")

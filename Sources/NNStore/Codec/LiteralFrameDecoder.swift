@@ -37,6 +37,8 @@ import CCodec
             let header = low | Int(frame.littleEndian(at: position + 2, as: UInt8.self)) << 16
             let size = header >> 3
             position += 3
+            // A block has at most 128 KiB, or the window's size; libzstd wants less where it is compressed.
+            guard size <= min(LiteralFrameEncoder.largestBlock, destination.byteCount) else { return false }
             switch header >> 1 & 3 {
             case 0:
                 guard size <= frame.byteCount - position, size <= destination.byteCount - filled else { return false }
@@ -45,7 +47,7 @@ import CCodec
                 position += size
                 filled += size
             case 2:
-                guard size <= frame.byteCount - position else { return false }
+                guard size < LiteralFrameEncoder.largestBlock, size <= frame.byteCount - position else { return false }
                 let block = frame.extracting(position..<position + size)
                 let rest = filled..<destination.byteCount
                 guard let count = destination.withBytes(in: rest, { decodeBlock(block, into: &$0) }) else {

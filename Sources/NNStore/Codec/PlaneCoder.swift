@@ -111,7 +111,10 @@ final class PlaneCoder {
     ) throws(StoreError) -> ChunkEncoding {
         guard let transform else {
             let sample = sampler.sample(source)
-            let repeats = sample.hasRepeats || sampler.hasDistantRepeats(source, sample)
+            let repeats =
+                sample.hasRepeats || sampler.hasDistantRepeats(source, sample)
+                || sampler.hasRepeatedElements(
+                    source, width: 1, encodedIn: min(source.byteCount, sample.literalSize(source.byteCount)))
             let part = try encodePart(source, sample, mayRepeat: repeats, into: &destination, at: 0, rival: rival)
             return ChunkEncoding(planes: nil, parts: [part])
         }
@@ -140,7 +143,7 @@ final class PlaneCoder {
         // Matches of whole elements may beat those of planes. (Where everything is tried, so are they.)
         guard case .sampling = effort,
             repeats || samples[densest].hasRepeats || samples[0].isSparse(width: transform.width)
-                || sampler.isPalette(source, width: transform.width),
+                || sampler.hasRepeatedElements(source, width: transform.width, encodedIn: encoding.encodedSize),
             let size = try improve(encoding.encodedSize, source, .matches, in: &destination, at: 0)
         else { return encoding }
         let checksum = destination.withBytes(in: 0..<size) { Checksum64(of: $0.bytes) }

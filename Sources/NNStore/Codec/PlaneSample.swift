@@ -67,6 +67,7 @@ struct PlaneSampler {
     private var counts = [UInt32](repeating: 0, count: 256)
     private var seen = [UInt16](repeating: 0, count: 1 << tableBits)
     private static let tableBits = 13
+    private var tallies = [UInt16](repeating: 0, count: 4096)
 
     /// A sample of `plane`, which is not empty.
     mutating func sample(_ plane: RawSpan) -> PlaneSample {
@@ -142,30 +143,44 @@ struct PlaneSampler {
         return repeats * 25 > places
     }
 
-    /// Whether few elements, of `width` bytes, make up nearly all of a sample of `source`: a palette, ids, quantised
-    /// weights. Their bytes say much about each other, which planes do not show.
-    mutating func isPalette(_ source: RawSpan, width: Int) -> Bool {
-        for slot in seen.indices { seen[slot] = 0 }
-        var elements = 0
-        var distinct = 0
-        let places = 64
-        let place = 16 * width
+    /// Whether elements come again so often that matches over whole elements may beat planes: palettes, codebooks,
+    /// quantised weights. Their bytes say much about each other, which planes do not show.
+    ///
+    /// - Parameter size: the size of the chunk in planes.
+    mutating func hasRepeatedElements(_ source: RawSpan, width: Int, encodedIn size: Int) -> Bool {
+        // Two elements of two bytes at a time: one alone comes again by chance. Of bytes, four.
+        let window = max(4, width)
+        let places = 16
+        let windows = PlaneSampler.mostPlaces / places
+        let place = windows * width + window
         guard source.byteCount >= places * place else { return false }
-        for number in 0..<places {
-            // At multiples of the width.
-            let start = (source.byteCount - place) / width * number / (places - 1) * width
-            for offset in stride(from: start, to: start + place, by: width) {
-                let element: UInt64 =
-                    switch width {
-                    case 2: UInt64(source.littleEndian(at: offset, as: UInt16.self))
-                    case 4: UInt64(source.littleEndian(at: offset, as: UInt32.self))
-                    default: source.littleEndian(at: offset)
-                    }
-                elements &+= 1
-                if !isSeen(PlaneSampler.hash(element)) { distinct &+= 1 }
+        for slot in seen.indices { seen[slot] = 0 }
+        var repeats = 0
+        for slot in tallies.indices { tallies[slot] = 0 }
+        // Sound: a place ends inside the source, and its last window inside the place; tallies have 2^12 slots.
+        unsafe source.withUnsafeBytes { bytes in
+            for number in 0..<places {
+                let start = (source.byteCount - place) / width * number / (places - 1) * width
+                for index in 0..<windows {
+                    let offset = start + index * width
+                    let element =
+                        window == 4
+                        ? UInt64(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+                        : unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                    let hash = PlaneSampler.hash(element)
+                    tallies[Int(truncatingIfNeeded: hash & 0xfff)] &+= 1
+                    if isSeen(hash) { repeats &+= 1 }
+                }
             }
         }
-        return distinct * 8 < elements
+        if repeats * 20 < PlaneSampler.mostPlaces { return false }
+        // The entropy of a window as the sample shows it, in 1/65536 bits. A sample of 4096 shows 12 bits at most, and
+        // when it shows so many there are more.
+        var entropy = PlaneSampler.mostPlaces * FixedLogarithm.base2(PlaneSampler.mostPlaces)
+        for tally in tallies where tally > 1 { entropy -= Int(tally) * FixedLogarithm.base2(Int(tally)) }
+        entropy /= PlaneSampler.mostPlaces
+        // Matches take more than the entropy.
+        return entropy > 11 << 16 || entropy * 4 < (size * 8 * window / source.byteCount * 3) << 16
     }
 
     private static let mostPlaces = 4096

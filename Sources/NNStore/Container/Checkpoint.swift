@@ -233,8 +233,9 @@ public final class Checkpoint: Sendable {
     /// the tensor beside it. That is how the parameters of a model get the values of a checkpoint without a second copy
     /// of all of them in memory.
     ///
-    /// Each tensor has its entry's dtype and shape; strides may differ. Every tensor over a destination's storage sees
-    /// the change. After an error the destinations hold some old and some new values.
+    /// Each tensor has its entry's dtype and shape; strides may differ, but none is 0. Every tensor over a destination's
+    /// storage sees the change; where destinations overlap, the last one wins. After an error the destinations hold some
+    /// old and some new values.
     ///
     /// - Throws: ``StoreError/invalidArgument(reason:)``, before anything is changed, if an entry is another file's or
     ///   does not fit its destination; what reading throws.
@@ -253,25 +254,31 @@ public final class Checkpoint: Sendable {
                     reason: "\(name): \"\(entry.name)\" is \(entry.dtype.name) \(entry.shape), its destination "
                         + "\(tensor.layout.dtype.name) \(tensor.layout.shape)")
             }
-        }
-        var pieces: [ChunkReader.Piece] = []
-        var others: [(entry: TensorEntry, tensor: StateTensor)] = []
-        for (row, destination) in zip(rows, destinations) where !destination.entry.layout.isEmpty {
-            let (entry, tensor) = destination
-            if entry.layout.isContiguous && tensor.layout.isContiguous {
-                pieces.append(
-                    ChunkReader.Piece(
-                        storage: row, range: entry.layout.byteRange, memory: try tensor.storage.writableMemory(),
-                        offset: tensor.layout.byteRange.lowerBound))
-            } else {
-                others.append(destination)
+            guard !zip(tensor.shape, tensor.layout.strides).contains(where: { $0 > 1 && $1 == 0 }) else {
+                throw StoreError.invalidArgument(
+                    reason: "\(name): the destination of \"\(entry.name)\" is expanded: several of its elements are one"
+                )
             }
         }
-        try ChunkReader(self).read(pieces, threads: threads, cancellation: cancellation)
-        for (entry, tensor) in others {
-            try cancellation?.check()
-            try tensor.setElements(from: read(entry, threads: threads))
+        var batch = PieceBatch()
+        func finishBatch() throws {
+            try ChunkReader(self).read(batch.pieces, threads: threads, cancellation: cancellation)
+            batch = PieceBatch()
         }
+        for (row, (entry, tensor)) in zip(rows, destinations) where !entry.layout.isEmpty {
+            guard entry.layout.isContiguous && tensor.layout.isContiguous else {
+                try finishBatch()
+                try tensor.setElements(from: read(entry, threads: threads))
+                continue
+            }
+            let piece = ChunkReader.Piece(
+                storage: row, range: entry.layout.byteRange, memory: try tensor.storage.writableMemory(),
+                offset: tensor.layout.byteRange.lowerBound)
+            if batch.add(piece) { continue }
+            try finishBatch()
+            _ = batch.add(piece)
+        }
+        try finishBatch()
     }
 
     /// The storage of an entry, which must be one of this file's.

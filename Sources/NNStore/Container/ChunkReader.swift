@@ -30,15 +30,14 @@ struct ChunkReader: Sendable {
         try read(pieces, chunks(of: storages), areZeroed: areZeroed, threads: threads, cancellation: cancellation)
     }
 
-    /// Reads pieces of storages. The digests of the storages are checked against those of their chunks.
+    /// Reads pieces of storages, whose memories do not overlap. The digests of the storages are checked against those of
+    /// their chunks.
     func read(_ pieces: [Piece], threads: Int?, cancellation: Cancellation? = nil) throws {
-        var numbers: [Int: Int] = [:]
-        var storages: [StorageRow] = []
-        for piece in pieces where numbers[piece.storage.id] == nil {
-            numbers[piece.storage.id] = storages.count
-            storages.append(piece.storage)
-        }
+        var rows: [Int: StorageRow] = [:]
+        for piece in pieces { rows[piece.storage.id] = piece.storage }
+        let storages = rows.values.sorted { $0.id < $1.id }
         let chunks = try chunks(of: storages)
+        let numbers = Dictionary(uniqueKeysWithValues: storages.enumerated().map { ($0.element.id, $0.offset) })
         try read(
             pieces, pieces.map { chunks[numbers[$0.storage.id]!] }, areZeroed: false, threads: threads,
             cancellation: cancellation)
@@ -86,12 +85,13 @@ struct ChunkReader: Sendable {
         }
     }
 
-    /// The chunks of each storage, after checking that its digest is made of theirs; or what is wrong with them.
+    /// The chunks of each storage, which are given in the order of their ids, after checking that its digest is made of
+    /// theirs; or what is wrong with them.
     func chunks(of storages: [StorageRow]) throws(StoreError) -> [Result<[ChunkRow], StoreError>] {
-        // One pass over the table for many; a look-up for one.
+        // One pass over the table for many; look-ups for a few.
         let found =
-            storages.count == 1
-            ? [Result { () throws(StoreError) in try chunks(of: storages[0]) }]
+            storages.count <= 8
+            ? storages.map { storage in Result { () throws(StoreError) in try chunks(of: storage) } }
             : try checkpoint.index.chunks(ofAll: storages)
         return try zip(storages, found).map { storage, chunks throws(StoreError) in
             guard case .success(let rows) = chunks else { return chunks }

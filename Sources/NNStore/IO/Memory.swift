@@ -50,10 +50,14 @@ import SystemPackage
     /// memory is several times faster so.
     private static let hugePage = 2 << 20
     private static let page = Int(sysconf(Int32(_SC_PAGESIZE)))
-    /// A part of a region that is as large begins at a page, and its pages go back to the system when it is freed.
-    private static let smallestPaged = 64 << 10
     /// Memories as large stand alone; smaller ones share regions that are not larger.
     private static let largestShared = 32 << 20
+    /// A part of a region that is as large gives the pages inside it back to the system when it is freed.
+    private static let smallestReturned = 16 << 10
+    /// Smaller parts have regions of their own, of this size: one that is kept alone keeps no more.
+    private static let regionOfSmallParts = 2 << 20
+    /// Parts that are as large begin at a page.
+    private static let smallestPaged = 64 << 10
 
     /// Fresh zeroed memory, aligned to 64 bytes at least.
     ///
@@ -82,49 +86,65 @@ import SystemPackage
             UnsafeMutableRawBufferPointer(start: aligned, count: byteCount), .unmap(start, length), isReadOnly: false)
     }
 
-    /// Fresh zeroed memories of the given sizes. Small ones stand side by side in huge pages, because most tensors of a
-    /// model are smaller than one; each can be kept while the others are freed.
+    /// Parts of a region that is not allocated yet.
+    private struct Region {
+        let capacity: Int
+        var byteCount = 0
+        var parts: [(number: Int, offset: Int, byteCount: Int)] = []
+
+        /// Adds a part if there is room.
+        mutating func add(_ number: Int, _ byteCount: Int) -> Bool {
+            let alignment = byteCount >= smallestPaged ? page : 64
+            let offset = (self.byteCount + alignment - 1) / alignment * alignment
+            guard parts.isEmpty || offset <= capacity && byteCount <= capacity - offset else { return false }
+            parts.append((number, offset, byteCount))
+            self.byteCount = offset + byteCount
+            return true
+        }
+    }
+
+    /// Fresh zeroed memories of the given sizes. Those that are not large stand side by side in huge pages, because most
+    /// tensors of a model are smaller than one; each can be kept while the others are freed.
     ///
     /// - Throws: ``StoreError/system(operation:path:errno:)`` if there is not enough.
     package static func allocate(_ byteCounts: [Int]) throws(StoreError) -> [Memory] {
-        var memories: [Memory] = []
-        memories.reserveCapacity(byteCounts.count)
-        var offsets: [Int] = []
-        var regionSize = 0
-        // Makes the memories that have an offset but no region yet.
-        func makeRegion() throws(StoreError) {
-            let region = try allocate(regionSize)
-            for offset in offsets { memories.append(region.part(at: offset, byteCounts[memories.count])) }
-            offsets.removeAll(keepingCapacity: true)
-            regionSize = 0
+        var memories = [Memory?](repeating: nil, count: byteCounts.count)
+        func make(_ region: Region) throws(StoreError) {
+            let memory = try allocate(region.byteCount)
+            for part in region.parts { memories[part.number] = memory.part(at: part.offset, part.byteCount) }
         }
-        for byteCount in byteCounts {
-            let alignment = byteCount >= smallestPaged ? page : 64
-            var offset = (regionSize + alignment - 1) / alignment * alignment
-            if byteCount > largestShared - offset {
-                try makeRegion()
-                offset = 0
-            }
-            if byteCount >= largestShared {
-                memories.append(try allocate(byteCount))
+        var small = Region(capacity: regionOfSmallParts)
+        var medium = Region(capacity: largestShared)
+        for (number, byteCount) in byteCounts.enumerated() {
+            if byteCount >= largestShared || byteCount == 0 {
+                memories[number] = try allocate(byteCount)
+            } else if byteCount < smallestReturned {
+                if small.add(number, byteCount) { continue }
+                try make(small)
+                small = Region(capacity: regionOfSmallParts)
+                _ = small.add(number, byteCount)
             } else {
-                offsets.append(offset)
-                regionSize = offset + byteCount
+                if medium.add(number, byteCount) { continue }
+                try make(medium)
+                medium = Region(capacity: largestShared)
+                _ = medium.add(number, byteCount)
             }
         }
-        try makeRegion()
-        return memories
+        try make(small)
+        try make(medium)
+        return memories.map { $0! }
     }
 
     private func part(at offset: Int, _ byteCount: Int) -> Memory {
+        precondition(offset >= 0 && byteCount >= 0 && offset <= self.byteCount - byteCount)
         let part = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + byteCount])
         return unsafe Memory(part, .giveBack(self), isReadOnly: false)
     }
 
-    /// Gives the pages of a part that was freed back to the system: nobody reads or writes it any more, and other parts
-    /// begin behind its last page.
+    /// Gives the pages that lie wholly inside a part that was freed back to the system: nobody reads or writes them any
+    /// more.
     private func returnPages(of part: UnsafeMutableRawBufferPointer) {
-        guard part.count >= Memory.smallestPaged else { return }
+        guard part.count >= Memory.smallestReturned else { return }
         let first = unsafe part.baseAddress!.alignedUp(toMultipleOf: Memory.page)
         let end = unsafe (part.baseAddress! + part.count).alignedDown(toMultipleOf: Memory.page)
         if unsafe end > first { unsafe madvise(first, end - first, MADV_DONTNEED) }
