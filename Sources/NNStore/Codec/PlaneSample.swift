@@ -173,7 +173,7 @@ struct PlaneSampler {
                 }
             }
         }
-        if repeats * 20 < PlaneSampler.mostPlaces { return false }
+        if repeats * 40 < PlaneSampler.mostPlaces { return false }
         // The entropy of a window as the sample shows it, in 1/65536 bits. A sample of 4096 shows 12 bits at most, and
         // when it shows so many there are more.
         var entropy = PlaneSampler.mostPlaces * FixedLogarithm.base2(PlaneSampler.mostPlaces)

@@ -15,7 +15,7 @@ struct SQLCommand: ParsableCommand {
               extra, history   facts about the file, its life
 
             The table cuts long values, which --json has in full: an array with an object for each row, blobs as \
-            hexadecimal digits.
+            hexadecimal digits. A statement that never ends (a recursive one without a limit) runs until it is stopped.
 
             Examples:
               ckpt-tool sql model.nnck 'SELECT dtype, sum(size) FROM tensors GROUP BY 1'
