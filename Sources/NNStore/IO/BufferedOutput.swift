@@ -16,6 +16,7 @@ package final class BufferedOutput {
 
     /// Large pieces, all of one size and aligned in memory and file, so that a sink can write them past the page cache.
     private static let bufferSize = 4 << 20
+    private static let largePiece = 64 << 10
 
     package init(_ sink: any ByteSink) {
         self.sink = sink
@@ -53,6 +54,13 @@ package final class BufferedOutput {
     }
 
     private func write(_ bytes: RawSpan) throws(StoreError) {
+        // Where no alignment is wanted, a large piece needs no copy.
+        if !(sink is FileSink), bytes.byteCount >= BufferedOutput.largePiece {
+            try flush()
+            try sink.append(bytes)
+            position += bytes.byteCount
+            return
+        }
         var taken = 0
         while taken < bytes.byteCount {
             let buffer = try buffer()
