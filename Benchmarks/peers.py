@@ -19,8 +19,7 @@ installed is passed over. --ops takes an op's name with or without what stands i
 
 Each run begins afresh, and nothing of that is timed: before a save there is no file and nothing is left to be written
 to the disk; before a load the memory of the last one went back to the system (the allocator would hand it out again,
-and a load into memory that is there already takes half as long as the one load of a real process), and as much fresh
-memory was touched, so that the kernel has it at hand. Short and
+and a load into memory that is there already takes half as long as the one load of a real process). Short and
 memory-to-memory ops follow each other without a pause, which favours them, and encoded or decoded data is dropped at
 once. The first run is not counted. Files are read from the page cache, unless --cold (root only) empties it.
 """
@@ -29,7 +28,6 @@ import argparse
 import ctypes
 import gc
 import json
-import mmap
 import os
 import shutil
 import statistics
@@ -77,17 +75,6 @@ def release_memory() -> None:
         trim(0)
 
 
-def warm_up_memory(size: int) -> None:
-    """Touches as much fresh memory, so that the kernel has it at hand: the host of a virtual machine takes back what was
-    free for some seconds, and a first touch after that takes ten times as long."""
-    with mmap.mmap(-1, size) as memory:
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        first = ctypes.c_char.from_buffer(memory)
-        ctypes.memset(ctypes.addressof(first), 1, size)
-        del first
-
-
 class Bench:
     """One state dict, where to write, what was asked for, and the clock."""
 
@@ -125,11 +112,7 @@ class Bench:
         if not path.exists():
             save(path)
         os.sync()
-        def before() -> None:
-            release_memory()
-            warm_up_memory(self.logical + self.logical // 8 + (1 << 20))
-
-        self.row(peer, op, lambda: load(path), before if op == "load" else None, file=path)
+        self.row(peer, op, lambda: load(path), release_memory if op == "load" else None, file=path)
 
     def row(
         self,

@@ -42,9 +42,6 @@ struct Benchmark: ParsableCommand {
         for _ in 0...runs {
             try operation.prepare(subject)
             Process.returnFreeMemory()
-            if operation.ownBytes(subject) > 0 {
-                Process.warmUpMemory(subject.logicalBytes + subject.logicalBytes / 8 + 1 << 20)
-            }
             let before = Process.residentBytes
             Process.resetPeak()
             let start = ContinuousClock.now
@@ -82,18 +79,6 @@ enum Process {
         // Swift's Glibc does not show malloc_trim.
         guard let symbol = dlsym(nil, "malloc_trim") else { return }
         _ = unsafeBitCast(symbol, to: (@convention(c) (Int) -> Int32).self)(0)
-    }
-
-    /// Touches as much fresh memory, so that the kernel has it at hand: the host of a virtual machine takes back what was
-    /// free for some seconds, and a first touch after that takes ten times as long.
-    static func warmUpMemory(_ byteCount: Int) {
-        let memory = mmap(nil, byteCount, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-        guard let memory, memory != MAP_FAILED else { return }
-        #if canImport(Glibc)
-            madvise(memory, byteCount, MADV_HUGEPAGE)
-        #endif
-        memset(memory, 1, byteCount)
-        munmap(memory, byteCount)
     }
 
     /// Makes the peak begin anew.
