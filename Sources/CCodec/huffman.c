@@ -10,9 +10,6 @@ enum { windows_a_load = 5, bytes_a_load = 7, symbols_a_load = windows_a_load * n
 INLINE uint64_t load(const uint8_t *place) {
     uint64_t bits;
     memcpy(&bits, place, 8);
-#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    bits = __builtin_bswap64(bits);
-#endif
     return bits;
 }
 

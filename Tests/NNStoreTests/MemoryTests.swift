@@ -14,7 +14,7 @@ struct MemoryTests {
         let seed = testSeed
         print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
         var generator = SeededGenerator(seed: seed)
-        let sizes = (0..<300).map { _ in
+        let sizes = (0..<100).map { _ in
             switch Int.random(in: 0..<12, using: &generator) {
             case 0: 0
             case 10: (32 << 20) + Int.random(in: -1...1, using: &generator)

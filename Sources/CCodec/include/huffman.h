@@ -5,7 +5,7 @@
 #include <stdint.h>
 
 // The loops of Huffman decoding. What surrounds them, and the reason why they stay inside their bounds, stands in
-// LiteralFrameDecoder.swift.
+// LiteralFrameDecoder.swift. For little-endian machines, as all are that this is built for.
 
 /// A stream of Huffman codes that is read from its end to its beginning, and where its symbols go.
 struct nnstore_huffman_stream {

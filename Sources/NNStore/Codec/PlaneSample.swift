@@ -90,9 +90,9 @@ struct PlaneSampler {
         var distinct = 0
         var squares = 0
         var anchor = 0
-        let anchorCount = count / 256 + 1
+        let wanted = count / 256 + 1
         for (value, occurrences) in counts.enumerated() where occurrences > 0 {
-            if distinct == 0 || abs(Int(occurrences) - anchorCount) < abs(Int(counts[anchor]) - anchorCount) {
+            if distinct == 0 || abs(Int(occurrences) - wanted) < abs(Int(counts[anchor]) - wanted) {
                 anchor = value
             }
             distinct += 1
@@ -151,7 +151,7 @@ struct PlaneSampler {
         // Two elements of two bytes at a time: one alone comes again by chance. Of bytes, four.
         let window = max(4, width)
         let places = 16
-        let windows = PlaneSampler.mostPlaces / places
+        let windows = PlaneSampler.elements / places
         let place = windows * width + window
         guard source.byteCount >= places * place else { return false }
         for slot in seen.indices { seen[slot] = 0 }
@@ -173,17 +173,20 @@ struct PlaneSampler {
                 }
             }
         }
-        if repeats * 40 < PlaneSampler.mostPlaces { return false }
+        if repeats * 40 < PlaneSampler.elements { return false }
         // The entropy of a window as the sample shows it, in 1/65536 bits. A sample of 4096 shows 12 bits at most, and
         // when it shows so many there are more.
-        var entropy = PlaneSampler.mostPlaces * FixedLogarithm.base2(PlaneSampler.mostPlaces)
+        var entropy = PlaneSampler.elements * FixedLogarithm.base2(PlaneSampler.elements)
         for tally in tallies where tally > 1 { entropy -= Int(tally) * FixedLogarithm.base2(Int(tally)) }
-        entropy /= PlaneSampler.mostPlaces
+        entropy /= PlaneSampler.elements
         // Matches take more than the entropy.
         return entropy > 11 << 16 || entropy * 4 < (size * 8 * window / source.byteCount * 3) << 16
     }
 
+    /// How many windows are looked at for distant repeats, about.
     private static let mostPlaces = 4096
+    /// How many elements are looked at for repeated ones.
+    private static let elements = 4096
 
     private static func hash(_ window: UInt64) -> UInt64 {
         let product = UInt64(littleEndian: window) &* 0x9e37_79b9_7f4a_7c15

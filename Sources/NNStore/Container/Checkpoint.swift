@@ -268,6 +268,7 @@ public final class Checkpoint: Sendable {
         for (row, (entry, tensor)) in zip(rows, destinations) where !entry.layout.isEmpty {
             guard entry.layout.isContiguous && tensor.layout.isContiguous else {
                 try finishBatch()
+                try cancellation?.check()
                 try tensor.setElements(from: read(entry, threads: threads))
                 continue
             }

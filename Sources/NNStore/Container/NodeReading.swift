@@ -1,5 +1,3 @@
-import Synchronization
-
 /// Reading all nodes of an index, on several threads.
 extension Index {
     /// Nodes with the same parent, in the order of their keys.
@@ -31,17 +29,10 @@ extension Index {
             all = try siblings(from: NodePlace(parent: first, key: .null), to: nil)
         } else {
             let places = try places(dividing: total, into: threads)
-            let parts = Mutex([[Siblings]](repeating: [], count: threads))
-            do {
-                try Workers.forEach(threads, threads: threads, context: {}) { number, _ in
-                    let part = try siblings(
-                        from: places[number], to: number + 1 < threads ? places[number + 1] : nil)
-                    parts.withLock { $0[number] = part }
-                }
-            } catch {
-                throw error as! StoreError
+            let parts = try Workers.map(threads) { (number) throws(StoreError) in
+                try siblings(from: places[number], to: number + 1 < threads ? places[number + 1] : nil)
             }
-            for part in parts.withLock({ $0 }) {
+            for part in parts {
                 guard var next = part.first else { continue }
                 // A family that was divided.
                 if let last = all.last, last.parent == next.parent {

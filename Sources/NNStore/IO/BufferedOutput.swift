@@ -54,8 +54,8 @@ package final class BufferedOutput {
     }
 
     private func write(_ bytes: RawSpan) throws(StoreError) {
-        // Where no alignment is wanted, a large piece needs no copy.
-        if !(sink is FileSink), bytes.byteCount >= BufferedOutput.largePiece {
+        // Memory takes pieces of any size, so a large one needs no copy.
+        if sink is MemorySink, bytes.byteCount >= BufferedOutput.largePiece {
             try flush()
             try sink.append(bytes)
             position += bytes.byteCount

@@ -79,6 +79,27 @@ package enum Workers {
         if let failure = progress.withLock({ $0.failure }) { throw failure.error }
     }
 
+    /// What `body` makes of every index of `0..<count`, a few of them, each on a thread of its own; the error of the lowest
+    /// index that failed.
+    static func map<Item: Sendable>(
+        _ count: Int, _ body: @Sendable (Int) throws(StoreError) -> Item
+    ) throws(StoreError) -> [Item] {
+        let progress = Mutex((next: 0, results: [Result<Item, StoreError>?](repeating: nil, count: count)))
+        @Sendable func work() {
+            while true {
+                let index = progress.withLock { progress in
+                    defer { progress.next += 1 }
+                    return progress.next
+                }
+                guard index < count else { return }
+                let result = Result { () throws(StoreError) in try body(index) }
+                progress.withLock { $0.results[index] = result }
+            }
+        }
+        withHelpers(max(0, count - 1), work, work)
+        return try progress.withLock { $0.results }.map { (result) throws(StoreError) in try result!.get() }
+    }
+
     /// Runs two closures, at the same time if that is worth a thread, and gives what both return. If both fail, the first
     /// one's error is thrown.
     static func both<One: Sendable, Other>(
