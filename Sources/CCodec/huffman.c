@@ -1,5 +1,6 @@
 #include "huffman.h"
 
+#include <stdbool.h>
 #include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
@@ -14,7 +15,26 @@ INLINE uint64_t load(const uint8_t *place) {
 }
 
 /// Decodes the window at the top of `bits` to `out`.
-INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out) {
+INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_bmi2) {
+#if defined(__x86_64__)
+    if (has_bmi2) {
+        // The same as below. Each step waits for the one before it, so what counts is how soon the distance is there: it is
+        // loaded a second time, with the number of symbols above it, where a compiler would shift the first load down.
+        uint64_t entry, index;
+        __asm__(
+            "shrxq %[shift], %[bits], %[index]\n\t"
+            "movq (%[table],%[index],8), %[entry]\n\t"
+            "movq %[entry], (%[out])\n\t"
+            "movzwl 6(%[table],%[index],8), %k[entry]\n\t"
+            "movzbl %h[entry], %k[index]\n\t"
+            "shlxq %[entry], %[bits], %[bits]\n\t"
+            "addq %[index], %[out]"
+            : [bits] "+r"(*bits), [out] "+r"(*out), [entry] "=&Q"(entry), [index] "=&Q"(index)
+            : [table] "r"(table), [shift] "r"((uint64_t)(64 - nnstore_huffman_window))
+            : "cc", "memory");
+        return;
+    }
+#endif
     uint64_t entry = table[*bits >> (64 - nnstore_huffman_window)];
     memcpy(*out, &entry, nnstore_huffman_store);
     // Only the lower six bits of a distance count, so what stands above needs no mask in the processor.
@@ -39,7 +59,7 @@ INLINE size_t loads(const struct nnstore_huffman_stream *stream) {
 
 INLINE size_t smaller(size_t one, size_t other) { return one < other ? one : other; }
 
-INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[4]) {
+INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[4], bool has_bmi2) {
     size_t count;
     while ((count = smaller(smaller(loads(&streams[0]), loads(&streams[1])),
                             smaller(loads(&streams[2]), loads(&streams[3])))) > 0) {
@@ -50,10 +70,10 @@ INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[
             // Turn by turn: each step of a stream waits for the one before it.
 #pragma GCC unroll 5
             for (int window = 0; window < windows_a_load; window++) {
-                step(table, &bits0, &out0);
-                step(table, &bits1, &out1);
-                step(table, &bits2, &out2);
-                step(table, &bits3, &out3);
+                step(table, &bits0, &out0, has_bmi2);
+                step(table, &bits1, &out1, has_bmi2);
+                step(table, &bits2, &out2, has_bmi2);
+                step(table, &bits3, &out3, has_bmi2);
             }
             bits0 = reload(bits0, &streams[0].next);
             bits1 = reload(bits1, &streams[1].next);
@@ -67,8 +87,19 @@ INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[
     for (int number = 0; number < 4; number++) {
         struct nnstore_huffman_stream one = streams[number];
         while (loads(&one) > 0) {
-            for (int window = 0; window < windows_a_load; window++) step(table, &one.bits, &one.out);
+            for (int window = 0; window < windows_a_load; window++) step(table, &one.bits, &one.out, has_bmi2);
             one.bits = reload(one.bits, &one.next);
+        }
+        // Then window after window, and those that were loaded already.
+        while (one.end - one.out >= nnstore_huffman_store) {
+            if (one.next - one.start >= 2) {
+                step(table, &one.bits, &one.out, has_bmi2);
+                one.bits = reload(one.bits, &one.next);
+            } else if (63 - __builtin_ctzll(one.bits) >= nnstore_huffman_window) {
+                step(table, &one.bits, &one.out, has_bmi2);
+            } else {
+                break;
+            }
         }
         streams[number] = one;
     }
@@ -106,7 +137,7 @@ INLINE void fill(const uint16_t *windows, uint64_t *tables) {
 #if defined(__x86_64__)
 __attribute__((target("bmi,bmi2"))) static void decode_bmi2(
     const uint64_t *table, struct nnstore_huffman_stream streams[4]) {
-    decode(table, streams);
+    decode(table, streams, true);
 }
 
 __attribute__((target("avx2"))) static void fill_avx2(const uint16_t *windows, uint64_t *tables) {
@@ -118,7 +149,7 @@ void nnstore_huffman_decode(const uint64_t *table, struct nnstore_huffman_stream
 #if defined(__x86_64__)
     if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) return decode_bmi2(table, streams);
 #endif
-    decode(table, streams);
+    decode(table, streams, false);
 }
 
 void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables) {

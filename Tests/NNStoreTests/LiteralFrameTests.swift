@@ -15,11 +15,11 @@ struct LiteralFrameTests {
     }
 
     private func frame(_ bytes: [UInt8], blockSize: Int) throws -> [UInt8]? {
-        var encoder = try LiteralFrameEncoder()
+        var encoder = LiteralFrameEncoder()
         var room = [UInt8](repeating: 0, count: bytes.count + 4096)
         let size = try room.withMutableRawSpan { (room: inout MutableRawSpan) throws(StoreError) in
             try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in
-                try encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
+                encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
             }
         }
         return size.map { Array(room.prefix($0)) }

@@ -64,7 +64,7 @@ struct PlaneTests {
     func estimates() throws {
         var generator = SeededGenerator(seed: 3)
         var sampler = PlaneSampler()
-        var encoder = try LiteralFrameEncoder()
+        var encoder = LiteralFrameEncoder()
         for bits in 1...7 {
             // Values of the geometric kind, more of them with more bits.
             let plane: [UInt8] = (0..<300_000).map { _ in
@@ -76,7 +76,7 @@ struct PlaneTests {
             }
             var frame = [UInt8](repeating: 0, count: plane.count + 100)
             let size = try frame.withMutableRawSpan { frame in
-                try plane.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: plane.count) }
+                try plane.withRawSpan { encoder.encode($0, into: &frame, shorterThan: plane.count) }
             }
             let estimate = plane.withRawSpan { sampler.sample($0).literalSize(plane.count) }
             // Huffman codes have whole bits: with few values the frame is longer than its entropy.
@@ -87,14 +87,14 @@ struct PlaneTests {
     @Test("frames of literals are ordinary frames, and refuse to grow")
     func literalFrames() throws {
         var generator = SeededGenerator(seed: 2)
-        var encoder = try LiteralFrameEncoder()
+        var encoder = LiteralFrameEncoder()
         var decoder = try ZstdDecoder()
         for count in [1, 100, 1000, 128 << 10, 128 << 10 + 1, 512 << 10, 1 << 20] {
             // Few distinct bytes, as exponents are.
             let skewed = generator.bytes(count).map { 120 + UInt8($0.nonzeroBitCount) }
             var frame = [UInt8](repeating: 0, count: count + 100)
             let size = try frame.withMutableRawSpan { frame in
-                try skewed.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: count) }
+                try skewed.withRawSpan { encoder.encode($0, into: &frame, shorterThan: count) }
             }
             guard let size else {
                 #expect(count < 200, "\(count) bytes of nine kinds shrink")
@@ -109,7 +109,7 @@ struct PlaneTests {
             #expect(isSame, "\(count)")
             let random = generator.bytes(count)
             let none = try frame.withMutableRawSpan { frame in
-                try random.withRawSpan { try encoder.encode($0, into: &frame, shorterThan: count) }
+                try random.withRawSpan { encoder.encode($0, into: &frame, shorterThan: count) }
             }
             #expect(none == nil, "random bytes do not shrink")
         }

@@ -6,6 +6,7 @@
 
 #include "checksums.h"
 #include "huffman.h"
+#include "huffman_encoding.h"
 #include "planes.h"
 
 #endif

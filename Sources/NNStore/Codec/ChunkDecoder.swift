@@ -2,7 +2,8 @@
 final class ChunkDecoder {
     private let source: any ByteSource
     private let version: SourceVersion
-    private var literals = LiteralFrameDecoder()
+    /// One for each plane that is decoded at the same time as others.
+    private var literals = [LiteralFrameDecoder()]
     private var zstd: ZstdDecoder
     /// The encoded bytes of a chunk, unless they are in memory, and behind them the planes that have to be decoded: as
     /// little memory as possible, so that all of it stays in the processor's cache.
@@ -78,43 +79,136 @@ final class ChunkDecoder {
     private func join(
         _ planes: PlaneTransform, _ encoded: RawSpan, _ chunk: ChunkRow, into destination: inout MutableRawSpan
     ) throws(Failure) {
-        let sizes = ChunkEncoding.partSizes(planes, logicalSize: chunk.logicalSize)
-        var places: [PlaneTransform.Place] = []
-        var position = 0
-        var decodedEnd = 0
-        for (part, size) in zip(chunk.encoding.parts, sizes) {
-            let bytes = position..<position + part.encodedSize
-            position = bytes.upperBound
-            if part.coding == .stored {
-                places.append(PlaneTransform.Place(isDecoded: false, offset: bytes.lowerBound))
-                continue
-            }
-            places.append(PlaneTransform.Place(isDecoded: true, offset: decodedEnd))
-            let start = ChunkDecoder.planesOffset + decodedEnd
-            try work.withMutableBytes(in: start..<start + size) { (plane: inout MutableRawSpan) throws(Failure) in
-                if case .constant(let byte) = part.coding {
-                    plane.fill(byte)
-                } else {
-                    try decode(encoded.extracting(bytes), into: &plane)
-                }
-            }
-            decodedEnd += size
-        }
         let whole = chunk.logicalSize / planes.width * planes.width
-        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { (decoded: RawSpan) in
+        var parts = EncodedPlane.all(of: chunk)
+        let isJoined = destination.withBytes(in: 0..<whole) { joinInSteps(planes, encoded, &parts, into: &$0) }
+        if !isJoined {
+            parts = EncodedPlane.all(of: chunk)
+            for index in parts.indices { try decodeWhole(&parts[index], encoded) }
             destination.withBytes(in: 0..<whole) {
-                planes.join(encoded: encoded, decoded: decoded, at: Array(places.prefix(planes.width)), into: &$0)
+                join(planes, encoded, parts, 0..<chunk.logicalSize / planes.width, into: &$0)
             }
-            guard whole < chunk.logicalSize else { return }
-            let remainder = places[planes.width]
-            let bytes = (remainder.isDecoded ? decoded : encoded).extracting(
-                remainder.offset..<remainder.offset + chunk.logicalSize - whole)
+        }
+        guard whole < chunk.logicalSize else { return }
+        // Where planes were joined in steps, the remainder was left.
+        try decodeWhole(&parts[planes.width], encoded)
+        let remainder = parts[planes.width]
+        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { decoded in
+            let place = remainder.place(of: 0)
+            let bytes = (place.isDecoded ? decoded : encoded).extracting(place.offset..<place.offset + remainder.size)
             destination.withBytes(in: whole..<chunk.logicalSize) { $0.copy(bytes) }
         }
     }
 
+    /// A plane or remainder while its chunk is decoded.
+    private struct EncodedPlane {
+        let part: ChunkPart
+        /// Where its encoded bytes lie.
+        let range: Range<Int>
+        /// The bytes that it decodes to.
+        let size: Int
+        /// Where decoded bytes are put among all decoded planes.
+        let room: Range<Int>
+        /// The first of the plane's bytes that is there, and the number of those that were decoded so far.
+        var origin = 0
+        var decoded = 0
+
+        static func all(of chunk: ChunkRow) -> [EncodedPlane] {
+            let sizes = ChunkEncoding.partSizes(chunk.encoding.planes, logicalSize: chunk.logicalSize)
+            var (position, roomStart) = (0, 0)
+            return zip(chunk.encoding.parts, sizes).map { part, size in
+                defer { (position, roomStart) = (position + part.encodedSize, roomStart + size) }
+                return EncodedPlane(
+                    part: part, range: position..<position + part.encodedSize, size: size,
+                    room: roomStart..<roomStart + size)
+            }
+        }
+
+        /// Where the plane's byte `index`, which was decoded if it had to be, and those behind it lie.
+        func place(of index: Int) -> PlaneTransform.Place {
+            switch part.coding {
+            case .stored: PlaneTransform.Place(isDecoded: false, offset: range.lowerBound + index)
+            // All are equal.
+            case .constant: PlaneTransform.Place(isDecoded: true, offset: room.lowerBound)
+            case .zstd: PlaneTransform.Place(isDecoded: true, offset: room.lowerBound + index - origin)
+            }
+        }
+    }
+
+    private func join(
+        _ planes: PlaneTransform, _ encoded: RawSpan, _ parts: [EncodedPlane], _ elements: Range<Int>,
+        into destination: inout MutableRawSpan
+    ) {
+        let places = parts.prefix(planes.width).map { $0.place(of: elements.lowerBound) }
+        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { decoded in
+            destination.withBytes(in: elements.lowerBound * planes.width..<elements.upperBound * planes.width) {
+                planes.join(encoded: encoded, decoded: decoded, at: places, into: &$0)
+            }
+        }
+    }
+
+    /// Decodes planes block by block and joins what was decoded while it is in the processor's cache, as far as all are
+    /// frames of literals. Returns whether they were; if not, everything is to be done again.
+    private func joinInSteps(
+        _ planes: PlaneTransform, _ encoded: RawSpan, _ parts: inout [EncodedPlane],
+        into destination: inout MutableRawSpan
+    ) -> Bool {
+        let count = destination.byteCount / planes.width
+        let step = min(count, LiteralFrameEncoder.largestBlock)
+        for index in 0..<planes.width {
+            switch parts[index].part.coding {
+            case .stored: break
+            case .constant(let byte): withRoom(of: parts[index], 0..<step) { $0.fill(byte) }
+            case .zstd:
+                while literals.count <= index { literals.append(LiteralFrameDecoder()) }
+                guard literals[index].begin(encoded.extracting(parts[index].range), contentSize: count) else {
+                    return false
+                }
+            }
+        }
+        for start in stride(from: 0, to: count, by: step) {
+            let end = min(count, start + step)
+            for index in 0..<planes.width where parts[index].part.coding == .zstd {
+                // What was decoded before has been joined, nearly always all of it.
+                if parts[index].decoded == start { parts[index].origin = start }
+                let frame = encoded.extracting(parts[index].range)
+                // The last step takes empty blocks at the end as well.
+                while parts[index].decoded < end || (end == count && !literals[index].isFinished) {
+                    let free = parts[index].decoded - parts[index].origin..<count
+                    guard
+                        let size = withRoom(of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0) })
+                    else { return false }
+                    parts[index].decoded += size
+                }
+            }
+            join(planes, encoded, parts, start..<end, into: &destination)
+        }
+        return true
+    }
+
+    private func decodeWhole(_ plane: inout EncodedPlane, _ encoded: RawSpan) throws(Failure) {
+        guard plane.part.coding != .stored else { return }
+        try withRoom(of: plane, 0..<plane.size) { (bytes: inout MutableRawSpan) throws(Failure) in
+            if case .constant(let byte) = plane.part.coding {
+                bytes.fill(byte)
+            } else {
+                try decode(encoded.extracting(plane.range), into: &bytes)
+            }
+        }
+        plane.origin = 0
+        plane.decoded = plane.size
+    }
+
+    /// Calls `body` with a range of the room for a decoded plane.
+    private func withRoom<Result, Failure: Error>(
+        of plane: EncodedPlane, _ range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let start = ChunkDecoder.planesOffset + plane.room.lowerBound
+        return try work.withMutableBytes(in: start + range.lowerBound..<start + range.upperBound, body)
+    }
+
     private func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) throws(Failure) {
-        if literals.decode(frame, into: &destination) { return }
+        if literals[0].decode(frame, into: &destination) { return }
         do throws(ZstdDecoder.BadFrame) {
             try zstd.decode(frame, into: &destination)
         } catch {
@@ -153,14 +247,15 @@ final class ChunkDecoder {
     }
 
     private func check(_ chunk: ChunkRow, _ encoded: RawSpan) throws(Failure) {
-        var position = 0
-        for (number, part) in chunk.encoding.parts.enumerated() where part.encodedSize > 0 {
-            let found = Checksum64(of: encoded.extracting(position..<position + part.encodedSize))
+        var end = encoded.byteCount
+        // The last part first: the first ones are decoded next, and are still in the processor's cache then.
+        for (number, part) in chunk.encoding.parts.enumerated().reversed() where part.encodedSize > 0 {
+            let found = Checksum64(of: encoded.extracting(end - part.encodedSize..<end))
             guard found == part.checksum else {
                 let which = chunk.encoding.parts.count == 1 ? "its checksum" : "the checksum of its part \(number)"
                 throw .damaged("\(which) is \(found), the index says \(part.checksum)")
             }
-            position += part.encodedSize
+            end -= part.encodedSize
         }
     }
 }

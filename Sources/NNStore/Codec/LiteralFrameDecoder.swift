@@ -8,7 +8,7 @@ import CCodec
 ///
 /// Sound: `entries` is allocated and freed by this object alone; what is read and written through pointers is bounded
 /// where it happens, and huffman.h says what the C functions rely on.
-@safe struct LiteralFrameDecoder: ~Copyable {
+@safe final class LiteralFrameDecoder {
     private var code = HuffmanCode()
     /// Whether `code` is one of the frame that is being decoded.
     private var hasCode = false
@@ -27,40 +27,77 @@ import CCodec
 
     /// Decodes one frame that fills `frame` and decodes to just `destination`'s size. Returns whether it did; if it did
     /// not, what is in `destination` means nothing.
-    mutating func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) -> Bool {
-        guard var position = LiteralFrameDecoder.blocks(frame, contentSize: destination.byteCount) else { return false }
-        var filled = 0
-        hasCode = false
-        // Block headers: RFC 8878 section 3.1.1.2.
-        while position <= frame.byteCount - 3 {
-            let low = Int(frame.littleEndian(at: position, as: UInt16.self))
-            let header = low | Int(frame.littleEndian(at: position + 2, as: UInt8.self)) << 16
-            let size = header >> 3
-            position += 3
-            // A block has at most 128 KiB, or the window's size; libzstd wants less where it is compressed.
-            guard size <= min(LiteralFrameEncoder.largestBlock, destination.byteCount) else { return false }
-            switch header >> 1 & 3 {
-            case 0:
-                guard size <= frame.byteCount - position, size <= destination.byteCount - filled else { return false }
-                let bytes = frame.extracting(position..<position + size)
-                destination.withBytes(in: filled..<filled + size) { $0.copy(bytes) }
-                position += size
-                filled += size
-            case 2:
-                guard size < LiteralFrameEncoder.largestBlock, size <= frame.byteCount - position else { return false }
-                let block = frame.extracting(position..<position + size)
-                let rest = filled..<destination.byteCount
-                guard let count = destination.withBytes(in: rest, { decodeBlock(block, into: &$0) }) else {
-                    return false
-                }
-                position += size
-                filled += count
-            default:
-                return false
-            }
-            if header & 1 != 0 { return position == frame.byteCount && filled == destination.byteCount }
+    func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) -> Bool {
+        guard begin(frame, contentSize: destination.byteCount) else { return false }
+        while !isFinished {
+            let rest = filled..<destination.byteCount
+            guard destination.withBytes(in: rest, { decodeBlock(of: frame, into: &$0) }) != nil else { return false }
         }
-        return false
+        return true
+    }
+
+    /// Where the next block begins.
+    private var position = 0
+    /// How many bytes the blocks so far have, and all are to have.
+    private var filled = 0
+    private var contentSize = 0
+    /// Whether all blocks of the frame were decoded, it has the content's size, and nothing is behind it.
+    private(set) var isFinished = true
+
+    /// Begins a frame, which is to be decoded block by block. Returns whether its header allows it.
+    func begin(_ frame: RawSpan, contentSize: Int) -> Bool {
+        guard let position = LiteralFrameDecoder.blocks(frame, contentSize: contentSize) else { return false }
+        self.position = position
+        self.contentSize = contentSize
+        filled = 0
+        hasCode = false
+        isFinished = false
+        return true
+    }
+
+    /// Decodes the next block of the frame that was begun to the beginning of `destination`, which has room for all that
+    /// is left of its content or for a largest block, and returns how many bytes it has; `nil` if it is not a block of
+    /// literals, or anything else is not as it should be.
+    func decodeBlock(of frame: RawSpan, into destination: inout MutableRawSpan) -> Int? {
+        // Block headers: RFC 8878 section 3.1.1.2.
+        guard !isFinished, position <= frame.byteCount - 3 else { return nil }
+        let low = Int(frame.littleEndian(at: position, as: UInt16.self))
+        let header = low | Int(frame.littleEndian(at: position + 2, as: UInt8.self)) << 16
+        let start = position + 3
+        // A block has at most 128 KiB, or the window's size; libzstd wants less where it is compressed.
+        let size = header >> 3
+        let room = min(destination.byteCount, contentSize - filled)
+        guard size <= min(LiteralFrameEncoder.largestBlock, contentSize) else { return nil }
+        let count: Int
+        switch header >> 1 & 3 {
+        case 0:
+            guard size <= frame.byteCount - start, size <= room else { return nil }
+            destination.copy(frame.extracting(start..<start + size))
+            position = start + size
+            count = size
+        case 1:
+            guard start < frame.byteCount, size <= room else { return nil }
+            let byte = frame.littleEndian(at: start, as: UInt8.self)
+            destination.withBytes(in: 0..<size) { $0.fill(byte) }
+            position = start + 1
+            count = size
+        case 2:
+            guard size < LiteralFrameEncoder.largestBlock, size <= frame.byteCount - start else { return nil }
+            let block = frame.extracting(start..<start + size)
+            guard let decoded = destination.withBytes(in: 0..<room, { decodeLiterals(block, into: &$0) }) else {
+                return nil
+            }
+            position = start + size
+            count = decoded
+        default:
+            return nil
+        }
+        filled += count
+        if header & 1 != 0 {
+            guard position == frame.byteCount, filled == contentSize else { return nil }
+            isFinished = true
+        }
+        return count
     }
 
     /// Where the blocks of a frame begin (RFC 8878 section 3.1.1.1); `nil` unless it is a single segment without
@@ -77,7 +114,7 @@ import CCodec
 
     /// Decodes a compressed block without sequences, whose literals are four streams of Huffman codes, and returns how
     /// many bytes it has; `nil` if it is anything else.
-    private mutating func decodeBlock(_ block: RawSpan, into destination: inout MutableRawSpan) -> Int? {
+    private func decodeLiterals(_ block: RawSpan, into destination: inout MutableRawSpan) -> Int? {
         // Literals section header: RFC 8878 section 3.1.1.3.1.1.
         guard block.byteCount >= 8 else { return nil }
         let header = block.littleEndian(at: 0, as: UInt64.self)

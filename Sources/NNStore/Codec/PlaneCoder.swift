@@ -4,14 +4,14 @@
 /// are equal whatever the number of threads.
 final class PlaneCoder {
     private let effort: Effort
-    private var literals: LiteralFrameEncoder
+    private var literals = LiteralFrameEncoder()
     private var matches: ZstdEncoder
     /// Takes many times longer; only where everything is tried.
     private var strongest: ZstdEncoder?
     private var sampler = PlaneSampler()
     private let planes: Memory
     /// For a second try, when the first one is to be kept until it is known which is shorter.
-    private let second: Memory
+    private var second: Memory?
     /// For a try of a whole chunk; only where everything is tried.
     private var candidate: Memory?
 
@@ -25,11 +25,9 @@ final class PlaneCoder {
     /// - Parameter compression: `fast` or `smallest`.
     init(_ compression: Compression) throws(StoreError) {
         effort = compression == .smallest ? .trying : .sampling
-        literals = try LiteralFrameEncoder()
         matches = try ZstdEncoder(level: 3)
         if compression == .smallest { strongest = try ZstdEncoder(level: 16) }
         planes = try Memory.allocate(FileLayout.chunkSize)
-        second = try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
     }
 
     /// Encodes a chunk to the beginning of `destination`, which has its size at least; `nil` if it would not be shorter.
@@ -209,9 +207,9 @@ final class PlaneCoder {
         _ plane: RawSpan, _ way: Way, into bytes: inout MutableRawSpan, shorterThan limit: Int
     ) throws(StoreError) -> Int? {
         switch way {
-        case .literals: try literals.encode(plane, into: &bytes, shorterThan: limit)
+        case .literals: literals.encode(plane, into: &bytes, shorterThan: limit)
         case .smallLiterals:
-            try literals.encode(plane, into: &bytes, shorterThan: limit, blockSize: PlaneCoder.smallBlock)
+            literals.encode(plane, into: &bytes, shorterThan: limit, blockSize: PlaneCoder.smallBlock)
         case .matches: try matches.encode(plane, into: &bytes, shorterThan: limit)
         case .bestMatches: try strongest?.encode(plane, into: &bytes, shorterThan: limit)
         }
@@ -229,14 +227,16 @@ final class PlaneCoder {
 
     /// Encodes a plane aside, if it becomes shorter than `limit`; returns its length then.
     private func attempt(_ plane: RawSpan, _ way: Way, shorterThan limit: Int) throws(StoreError) -> Int? {
-        try second.withMutableBytes(in: 0..<second.byteCount) { (bytes: inout MutableRawSpan) throws(StoreError) in
+        let second = if let second { second } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
+        self.second = second
+        return try second.withMutableBytes(in: 0..<second.byteCount) { (bytes: inout MutableRawSpan) throws(StoreError) in
             try frame(plane, way, into: &bytes, shorterThan: limit)
         }
     }
 
     /// Puts what the last attempt made to `position`.
     private func accept(_ length: Int, in destination: inout MutableRawSpan, at position: Int) -> Int {
-        second.withBytes(in: 0..<length) { bytes in
+        second?.withBytes(in: 0..<length) { bytes in
             destination.withBytes(in: position..<position + length) { $0.copy(bytes) }
         }
         return length
