@@ -4,18 +4,61 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-void nnstore_count_quarters(const uint8_t *bytes, size_t count, size_t quarter, uint32_t *counts) {
-    memset(counts, 0, 4 * 256 * sizeof *counts);
-    size_t last = count - 3 * quarter;
-    // All quarters at once: each has counters of its own, so that one need not wait for another where bytes are equal.
+// What stands here and there in the bytes is counted in several places, so that one need not wait for another where bytes
+// are equal.
+enum { tables = 4 };
+
+INLINE void count(const uint8_t *bytes, size_t size, uint32_t counts[tables][256]) {
     size_t index = 0;
-    for (; index < quarter && index < last; index++) {
-        for (size_t number = 0; number < 4; number++) counts[number * 256 + bytes[number * quarter + index]]++;
+    for (; index + tables <= size; index += tables) {
+        for (size_t table = 0; table < tables; table++) counts[table][bytes[index + table]]++;
     }
-    for (size_t number = 0; number < 4; number++) {
-        size_t size = number < 3 ? quarter : last;
-        for (size_t rest = index; rest < size; rest++) counts[number * 256 + bytes[number * quarter + rest]]++;
+    for (; index < size; index++) counts[0][bytes[index]]++;
+}
+
+INLINE void add(uint32_t one[tables][256], uint32_t *counts) {
+    for (size_t byte = 0; byte < 256; byte++) counts[byte] = one[0][byte] + one[1][byte] + one[2][byte] + one[3][byte];
+}
+
+void nnstore_count_bytes(const uint8_t *bytes, size_t size, uint32_t *counts) {
+    uint32_t tables_of_counts[tables][256] = {0};
+    count(bytes, size, tables_of_counts);
+    add(tables_of_counts, counts);
+}
+
+void nnstore_count_quarter(const uint8_t *bytes, size_t size, uint32_t *counts) {
+    uint32_t tables_of_counts[tables][256] = {0};
+    // 64 bytes of each 256, sometimes the first ones, sometimes others: data may repeat in steps of any size.
+    for (size_t group = 0; group < size / 256; group++) {
+        size_t place = (uint32_t)group * 2654435769u >> 30;
+        count(bytes + 256 * group + 64 * place, 64, tables_of_counts);
     }
+    add(tables_of_counts, counts);
+}
+
+INLINE struct nnstore_byte_range range(const uint8_t *bytes, size_t size) {
+    // Zero becomes the largest value of these.
+    uint8_t smallest_minus_one = UINT8_MAX, smallest = UINT8_MAX, largest = 0;
+    for (size_t index = 0; index < size; index++) {
+        uint8_t byte = bytes[index], minus_one = byte - 1;
+        smallest = byte < smallest ? byte : smallest;
+        smallest_minus_one = minus_one < smallest_minus_one ? minus_one : smallest_minus_one;
+        largest = byte > largest ? byte : largest;
+    }
+    return (struct nnstore_byte_range){smallest == 0, (uint8_t)(smallest_minus_one + 1), largest};
+}
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) static struct nnstore_byte_range range_avx2(const uint8_t *bytes, size_t size) {
+    return range(bytes, size);
+}
+#endif
+
+struct nnstore_byte_range nnstore_byte_range(const uint8_t *bytes, size_t size) {
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2")) return range_avx2(bytes, size);
+#endif
+    return range(bytes, size);
 }
 
 /// A stream that is being written.
@@ -79,25 +122,24 @@ INLINE void finish(struct output *output) {
 
 INLINE size_t smaller(size_t one, size_t other) { return one < other ? one : other; }
 
-INLINE void encode_last(const uint64_t *codes, const uint8_t *bytes, size_t count, struct output *output) {
-    for (size_t index = count; index > 0; index--) {
-        put(codes, output, bytes[index - 1]);
+INLINE size_t encode_last(const uint64_t *codes, struct nnstore_huffman_input *input, struct output *output) {
+    for (size_t index = input->count; index > 0; index--) {
+        put(codes, output, input->bytes[index - 1]);
         flush(output);
     }
     finish(output);
+    return (size_t)(output->out - input->out);
 }
 
-INLINE void encode(
-    const uint64_t *codes, const uint8_t *first, size_t first_count, uint8_t *first_out, uint8_t *first_end,
-    const uint8_t *second, size_t second_count, uint8_t *second_out, uint8_t *second_end) {
-    struct output one = {0, 0, first_out, first_end};
-    struct output other = {0, 0, second_out, second_end};
+INLINE void encode(const uint64_t *codes, struct nnstore_huffman_input inputs[2]) {
+    struct output one = {0, 0, inputs[0].out, inputs[0].end};
+    struct output other = {0, 0, inputs[1].out, inputs[1].end};
     // Two at a time, from their ends: a code has to wait for the one before it.
     size_t count;
-    while ((count = smaller(words(&one, first_count), words(&other, second_count))) > 0) {
-        first_count -= count * codes_a_flush;
-        second_count -= count * codes_a_flush;
-        const uint8_t *one_byte = first + first_count, *other_byte = second + second_count;
+    while ((count = smaller(words(&one, inputs[0].count), words(&other, inputs[1].count))) > 0) {
+        inputs[0].count -= count * codes_a_flush;
+        inputs[1].count -= count * codes_a_flush;
+        const uint8_t *one_byte = inputs[0].bytes + inputs[0].count, *other_byte = inputs[1].bytes + inputs[1].count;
         for (size_t index = count; index > 0; index--) {
 #pragma GCC unroll 4
             for (size_t number = 1; number <= codes_a_flush; number++) {
@@ -108,26 +150,20 @@ INLINE void encode(
             flush_word(&other);
         }
     }
-    encode_last(codes, first, first_count, &one);
-    encode_last(codes, second, second_count, &other);
+    inputs[0].size = encode_last(codes, &inputs[0], &one);
+    inputs[1].size = encode_last(codes, &inputs[1], &other);
 }
 
 #if defined(__x86_64__)
 __attribute__((target("bmi,bmi2"))) static void encode_bmi2(
-    const uint64_t *codes, const uint8_t *first, size_t first_count, uint8_t *first_out, uint8_t *first_end,
-    const uint8_t *second, size_t second_count, uint8_t *second_out, uint8_t *second_end) {
-    encode(codes, first, first_count, first_out, first_end, second, second_count, second_out, second_end);
+    const uint64_t *codes, struct nnstore_huffman_input inputs[2]) {
+    encode(codes, inputs);
 }
 #endif
 
-void nnstore_huffman_encode(
-    const uint64_t *codes, const uint8_t *first, size_t first_count, uint8_t *first_out, uint8_t *first_end,
-    const uint8_t *second, size_t second_count, uint8_t *second_out, uint8_t *second_end) {
+void nnstore_huffman_encode(const uint64_t *codes, struct nnstore_huffman_input inputs[2]) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
-        encode_bmi2(codes, first, first_count, first_out, first_end, second, second_count, second_out, second_end);
-        return;
-    }
+    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) return encode_bmi2(codes, inputs);
 #endif
-    encode(codes, first, first_count, first_out, first_end, second, second_count, second_out, second_end);
+    encode(codes, inputs);
 }

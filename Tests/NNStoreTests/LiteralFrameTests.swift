@@ -19,7 +19,7 @@ struct LiteralFrameTests {
         var room = [UInt8](repeating: 0, count: bytes.count + 4096)
         let size = try room.withMutableRawSpan { (room: inout MutableRawSpan) throws(StoreError) in
             try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in
-                encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
+               try encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
             }
         }
         return size.map { Array(room.prefix($0)) }

@@ -7,7 +7,7 @@ struct HuffmanEncoding {
 
     /// The shortest code for bytes with such counts, no code of it longer than ``HuffmanCode/longest``; `nil` for fewer
     /// than two different bytes, and where the code can't be described because it would shorten nothing.
-    init?(_ counts: Span<UInt32>) {
+    init?(_ counts: [UInt32]) {
         guard let lengths = HuffmanEncoding.lengths(counts) else { return nil }
         let depth = Int(lengths.max()!)
         // Long codes come first; equally long ones in the order of their bytes.
@@ -31,8 +31,8 @@ struct HuffmanEncoding {
     }
 
     /// The bits that bytes with such counts take; `nil` if one of them has no code.
-    func bitCount(_ counts: Span<UInt32>) -> Int? {
-        let codes = codes.span
+    func bitCount(_ counts: [UInt32]) -> Int? {
+        let (codes, counts) = (codes.span, counts.span)
         var sum = 0
         for byte in 0..<256 where counts[byte] > 0 {
             if codes[byte] == 0 { return nil }
@@ -43,7 +43,7 @@ struct HuffmanEncoding {
 
     /// The lengths of the codes by the method of packages (Larmore and Hirschberg, "A fast algorithm for optimal
     /// length-limited Huffman codes", 1990).
-    private static func lengths(_ counts: Span<UInt32>) -> [UInt8]? {
+    private static func lengths(_ counts: [UInt32]) -> [UInt8]? {
         // Count and byte in one number, for sorting.
         let sorted = (0..<256).filter { counts[$0] > 0 }.map { Int(counts[$0]) << 8 | $0 }.sorted()
         guard sorted.count > 1 else { return nil }

@@ -13,25 +13,12 @@ struct LiteralFrameEncoder {
     /// A code of its own has to make a block shorter by more than this part: decoding prepares for it as long as it takes
     /// to decode some thousand bytes.
     private static let leastGain = 256
-    private static let values = 256
 
-    /// How often each value occurs in each quarter of each block, and in each block as a whole.
-    private var quarterCounts: [UInt32] = []
-    private var blockCounts: [UInt32] = []
+    /// Whether all bytes are counted, and not some where those show enough.
+    private let countsAll: Bool
+    private var streams: HuffmanStreams?
 
-    /// What becomes of a block.
-    private struct Block {
-        let range: Range<Int>
-        var coding: Coding
-        /// Its size in the frame without its header.
-        var size: Int
-
-        enum Coding {
-            case stored
-            case repeated(UInt8)
-            case literals(HuffmanEncoding, isDescribed: Bool, streams: [Int])
-        }
-    }
+    init(countsAll: Bool = false) { self.countsAll = countsAll }
 
     /// Encodes `source` as one frame at the beginning of `destination` and returns its size, or `nil` if the frame
     /// would not be shorter than `limit`, or does not fit.
@@ -40,208 +27,138 @@ struct LiteralFrameEncoder {
     mutating func encode(
         _ source: RawSpan, into destination: inout MutableRawSpan, shorterThan limit: Int,
         blockSize: Int = largestBlock
-    ) -> Int? {
-        let header = LiteralFrameEncoder.frameHeader(contentSize: source.byteCount)
-        let blocks = plan(source, blockSize)
-        let size = blocks.reduce(header.count) { $0 + LiteralFrameEncoder.blockHeaderSize + $1.size }
-        guard size < limit, size <= destination.byteCount else { return nil }
-        var position = 0
-        func append(_ bytes: [UInt8]) {
-            bytes.withRawSpan { bytes in
-                destination.withBytes(in: position..<position + bytes.byteCount) { $0.copy(bytes) }
-            }
-            position += bytes.count
-        }
-        append(header)
-        for (number, block) in blocks.enumerated() {
-            let bytes = source.extracting(block.range)
-            let isLast = number == blocks.count - 1
-            switch block.coding {
-            case .stored:
-                append(LiteralFrameEncoder.blockHeader(type: 0, size: block.size, isLast: isLast))
-                destination.withBytes(in: position..<position + block.size) { $0.copy(bytes) }
-                position += block.size
-            case .repeated(let byte):
-                append(LiteralFrameEncoder.blockHeader(type: 1, size: bytes.byteCount, isLast: isLast))
-                append([byte])
-            case .literals(let encoding, let isDescribed, let streams):
-                append(LiteralFrameEncoder.blockHeader(type: 2, size: block.size, isLast: isLast))
-                let description = isDescribed ? encoding.description : []
-                let encodedSize = description.count + LiteralFrameEncoder.jumpTableSize + streams.reduce(0, +)
-                append(
-                    LiteralFrameEncoder.literalsHeader(
-                        bytes.byteCount, encodedSize: encodedSize, isDescribed: isDescribed))
-                append(description)
-                append(streams.dropLast().flatMap { [UInt8(truncatingIfNeeded: $0), UInt8($0 >> 8)] })
-                destination.withBytes(in: position..<position + streams.reduce(0, +)) {
-                    LiteralFrameEncoder.write(bytes, encoding, streams, to: &$0)
-                }
-                position += streams.reduce(0, +)
-                // The number of sequences.
-                append([0])
-            }
-        }
-        return size
-    }
-
-    // MARK: Choosing
-
-    /// Decides what becomes of each block.
-    private mutating func plan(_ source: RawSpan, _ blockSize: Int) -> [Block] {
+    ) throws(StoreError) -> Int? {
+        let streams = if let streams { streams } else { try HuffmanStreams() }
+        self.streams = streams
         // A frame without content has an empty block.
         let ranges = stride(from: 0, to: max(1, source.byteCount), by: blockSize).map { start in
             start..<min(start + blockSize, source.byteCount)
         }
-        let values = LiteralFrameEncoder.values
-        var total = [UInt32](repeating: 0, count: values)
-        if quarterCounts.count < 4 * values * ranges.count {
-            quarterCounts = [UInt32](repeating: 0, count: 4 * values * ranges.count)
-            blockCounts = [UInt32](repeating: 0, count: values * ranges.count)
+        let end = min(limit - 1, destination.byteCount)
+        var position = 0
+        func append(_ bytes: RawSpan) -> Bool {
+            guard bytes.byteCount <= end - position else { return false }
+            destination.withBytes(in: position..<position + bytes.byteCount) { $0.copy(bytes) }
+            position += bytes.byteCount
+            return true
         }
+        func append(_ bytes: [UInt8]) -> Bool { bytes.withRawSpan { append($0) } }
+
+        guard append(ZstdFormat.frameHeader(contentSize: source.byteCount)) else { return nil }
+        var codes = CodeChoice(
+            ranges.map { range in
+                let bytes = source.extracting(range)
+                return countsAll ? ByteCounts.all(of: bytes) : ByteCounts.about(of: bytes)
+            })
         for (number, range) in ranges.enumerated() {
-            count(source.extracting(range), number)
-            for value in 0..<values { total[value] += blockCounts[number * values + value] }
-        }
-        let common = HuffmanEncoding(total.span)
-        // A code takes more than the entropy; one that is made for a block takes as much more as the common one, about.
-        let entropy = LiteralFrameEncoder.entropy(total.span)
-        let bitCount = common?.bitCount(total.span) ?? 0
-        var current: HuffmanEncoding?
-        return ranges.enumerated().map { number, range in
-            let counts = blockCounts.span.extracting(number * values..<(number + 1) * values)
-            var block = Block(range: range, coding: .stored, size: range.count)
-            if let value = (0..<values).first(where: { counts[$0] > 0 }), counts[value] == range.count {
-                block.coding = .repeated(UInt8(value))
-                block.size = 1
-                return block
+            let bytes = source.extracting(range)
+            let isLast = number == ranges.count - 1
+            if let byte = bytes.constantByte {
+                let header = ZstdFormat.blockHeader(.repeated, size: range.count, isLast: isLast)
+                guard append(header + [byte]) else { return nil }
+                continue
             }
-            guard range.count >= LiteralFrameEncoder.smallestBlock else { return block }
-            if let current { offer(current, isDescribed: false, counts, number, &block) }
-            if let common { offer(common, isDescribed: true, counts, number, &block) }
-            if ranges.count > 1 {
-                let guess = LiteralFrameEncoder.entropy(counts) * bitCount / max(1, entropy) / 8
-                if guess + (common?.description.count ?? 0) < block.size - block.size / LiteralFrameEncoder.leastGain,
-                    let own = HuffmanEncoding(counts)
-                {
-                    offer(own, isDescribed: true, counts, number, &block)
+            if range.count >= LiteralFrameEncoder.smallestBlock,
+                let block = codes.choose(for: number, bytes).flatMap({ encode(bytes, $0, streams) })
+            {
+                codes.current = block.encoding
+                let header = ZstdFormat.blockHeader(.compressed, size: block.size, isLast: isLast)
+                guard append(header + block.beginning) else { return nil }
+                for stream in 0..<4 {
+                    guard streams.withStream(stream, { append($0) }) else { return nil }
+                }
+                // The number of sequences.
+                guard append([0]) else { return nil }
+            } else {
+                guard append(ZstdFormat.blockHeader(.raw, size: range.count, isLast: isLast)), append(bytes) else {
+                    return nil
                 }
             }
-            if case .literals(let encoding, _, _) = block.coding { current = encoding }
-            return block
         }
+        return position
     }
 
-    /// Codes a block so, if that is shorter than what is planned for it.
-    private func offer(
-        _ encoding: HuffmanEncoding, isDescribed: Bool, _ counts: Span<UInt32>, _ number: Int,
-        _ block: inout Block
-    ) {
-        guard let bits = encoding.bitCount(counts) else { return }
-        let other = (isDescribed ? encoding.description.count : 0) + LiteralFrameEncoder.jumpTableSize + 5 + 1
-        guard bits / 8 + other < block.size else { return }
-        let streams = (0..<4).map { quarter in
-            let start = (4 * number + quarter) * LiteralFrameEncoder.values
-            // A bit marks the end.
-            return encoding.bitCount(quarterCounts.span.extracting(start..<start + LiteralFrameEncoder.values))! / 8 + 1
+    /// A block of literals whose streams are ready.
+    private struct Block {
+        let encoding: HuffmanEncoding
+        /// What stands before the streams.
+        let beginning: [UInt8]
+        let size: Int
+    }
+
+    /// Encodes a block's streams; `nil` if it would not be shorter than its bytes.
+    private func encode(_ bytes: RawSpan, _ choice: CodeChoice.Choice, _ streams: HuffmanStreams) -> Block? {
+        var (encoding, isDescribed) = (choice.encoding, choice.isDescribed)
+        var sizes = streams.encode(bytes, encoding)
+        // Where much more comes out than a sample of the bytes promised, all are counted.
+        if sizes.reduce(0, +) > choice.size + choice.size / 32 + 64,
+            let own = HuffmanEncoding(ByteCounts.all(of: bytes))
+        {
+            (encoding, isDescribed) = (own, true)
+            sizes = streams.encode(bytes, own)
         }
-        let encodedSize = streams.reduce(other - 5 - 1, +)
-        let header = LiteralFrameEncoder.literalsHeader(
-            block.range.count, encodedSize: encodedSize, isDescribed: isDescribed)
+        let description = isDescribed ? encoding.description : []
+        let jumpTable = sizes.dropLast().flatMap { ZstdFormat.littleEndian($0, 2) }
+        let encodedSize = description.count + jumpTable.count + sizes.reduce(0, +)
+        let header = ZstdFormat.literalsHeader(bytes.byteCount, encodedSize: encodedSize, isDescribed: isDescribed)
         let size = header.count + encodedSize + 1
-        if size < block.size {
-            block.coding = .literals(encoding, isDescribed: isDescribed, streams: streams)
-            block.size = size
-        }
+        guard size < bytes.byteCount else { return nil }
+        return Block(encoding: encoding, beginning: header + description + jumpTable, size: size)
     }
 
-    private mutating func count(_ bytes: RawSpan, _ number: Int) {
-        let values = LiteralFrameEncoder.values
-        let start = 4 * values * number
-        // Sound: there are 4 * 256 counters from `start` on, and three quarters are at most as long as the bytes.
-        unsafe bytes.withUnsafeBytes { bytes in
-            unsafe quarterCounts.withUnsafeMutableBufferPointer { counts in
-                let quarter = bytes.count < LiteralFrameEncoder.smallestBlock ? 0 : (bytes.count + 3) / 4
-                unsafe nnstore_count_quarters(
-                    bytes.assumingMemoryBound(to: UInt8.self).baseAddress, bytes.count, quarter,
-                    counts.baseAddress! + start)
+    /// The codes of a frame's blocks.
+    private struct CodeChoice {
+        /// The code that the next block can go on with.
+        var current: HuffmanEncoding?
+        private let counts: [[UInt32]]
+        /// One for all blocks.
+        private let common: HuffmanEncoding?
+        /// How much longer the common code is than the entropy, as numerator and denominator.
+        private let bitCount: Int
+        private let entropy: Int
+
+        struct Choice {
+            let encoding: HuffmanEncoding
+            /// Whether the block describes the code, because it is not that of the block before.
+            let isDescribed: Bool
+            /// The block's size, about.
+            let size: Int
+        }
+
+        /// - Parameter counts: how often each value occurs in each block, about.
+        init(_ counts: [[UInt32]]) {
+            self.counts = counts
+            var total = counts[0]
+            for counts in counts.dropFirst() {
+                for value in total.indices { total[value] += counts[value] }
             }
+            common = HuffmanEncoding(total)
+            bitCount = common?.bitCount(total) ?? 0
+            entropy = max(1, ByteCounts.entropy(total))
         }
-        for value in start..<start + values {
-            blockCounts[number * values + value - start] =
-                quarterCounts[value] + quarterCounts[value + values] + quarterCounts[value + 2 * values]
-                + quarterCounts[value + 3 * values]
-        }
-    }
 
-    /// The order-0 entropy of bytes with such counts, in bits.
-    private static func entropy(_ counts: Span<UInt32>) -> Int {
-        var count = 0
-        var sum = 0
-        for value in 0..<values where counts[value] > 0 {
-            let occurrences = Int(counts[value])
-            count += occurrences
-            sum += occurrences * FixedLogarithm.roughBase2(occurrences)
-        }
-        return count == 0 ? 0 : (count * FixedLogarithm.roughBase2(count) - sum) >> 16
-    }
-
-    // MARK: Writing
-
-    private static let blockHeaderSize = 3
-    /// The sizes of the first three streams.
-    private static let jumpTableSize = 6
-
-    /// Magic number and frame header (RFC 8878 section 3.1.1.1) of a single segment.
-    private static func frameHeader(contentSize: Int) -> [UInt8] {
-        let magic: [UInt8] = [0x28, 0xb5, 0x2f, 0xfd]
-        return switch contentSize {
-        case ..<256: magic + [0x20] + littleEndian(contentSize, 1)
-        case ..<(256 + 1 << 16): magic + [0x60] + littleEndian(contentSize - 256, 2)
-        default: magic + [0xa0] + littleEndian(contentSize, 4)
-        }
-    }
-
-    /// RFC 8878 section 3.1.1.2.
-    private static func blockHeader(type: Int, size: Int, isLast: Bool) -> [UInt8] {
-        littleEndian(size << 3 | type << 1 | (isLast ? 1 : 0), blockHeaderSize)
-    }
-
-    /// The header of literals in four streams (RFC 8878 section 3.1.1.3.1.1).
-    private static func literalsHeader(_ count: Int, encodedSize: Int, isDescribed: Bool) -> [UInt8] {
-        let (format, bits, size) =
-            switch max(count, encodedSize) {
-            case ..<(1 << 10): (1, 10, 3)
-            case ..<(1 << 14): (2, 14, 4)
-            default: (3, 18, 5)
-            }
-        return littleEndian((isDescribed ? 2 : 3) | format << 2 | count << 4 | encodedSize << (4 + bits), size)
-    }
-
-    private static func littleEndian(_ value: Int, _ size: Int) -> [UInt8] {
-        (0..<size).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
-    }
-
-    /// Writes four streams (RFC 8878 section 4.2.2) of such sizes, which fill `destination`.
-    private static func write(
-        _ bytes: RawSpan, _ encoding: HuffmanEncoding, _ sizes: [Int], to destination: inout MutableRawSpan
-    ) {
-        let quarter = (bytes.byteCount + 3) / 4
-        // Sound: the quarters lie inside the bytes, the streams inside the destination, and there are 256 codes.
-        unsafe bytes.withUnsafeBytes { bytes in
-            unsafe destination.withUnsafeMutableBytes { destination in
-                unsafe encoding.codes.withUnsafeBufferPointer { codes in
-                    let from = unsafe bytes.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                    let to = unsafe destination.baseAddress!.assumingMemoryBound(to: UInt8.self)
-                    let ends = sizes.indices.map { sizes[...$0].reduce(0, +) }
-                    precondition(ends[3] == destination.count && 3 * quarter <= bytes.count)
-                    unsafe nnstore_huffman_encode(
-                        codes.baseAddress, from, quarter, to, to + ends[0], from + quarter, quarter, to + ends[0],
-                        to + ends[1])
-                    unsafe nnstore_huffman_encode(
-                        codes.baseAddress, from + 2 * quarter, quarter, to + ends[1], to + ends[2], from + 3 * quarter,
-                        bytes.count - 3 * quarter, to + ends[2], to + ends[3])
+        /// The code that makes a block shortest; `nil` if none makes it shorter.
+        func choose(for number: Int, _ bytes: RawSpan) -> Choice? {
+            let counts = counts[number]
+            var best: Choice?
+            func offer(_ encoding: HuffmanEncoding?, isDescribed: Bool, gain: Int = 0) {
+                guard let encoding, let bits = encoding.bitCount(counts) else { return }
+                let size = bits / 8 + (isDescribed ? encoding.description.count : 0)
+                if size < (best?.size ?? bytes.byteCount) - gain {
+                    best = Choice(encoding: encoding, isDescribed: isDescribed, size: size)
                 }
             }
+            offer(current, isDescribed: false)
+            offer(common, isDescribed: true)
+            if self.counts.count > 1 {
+                // A code takes more than the entropy; one that is made for a block about as much more as the common one.
+                let guess = ByteCounts.entropy(counts) * bitCount / entropy / 8 + (common?.description.count ?? 0)
+                let gain = bytes.byteCount / LiteralFrameEncoder.leastGain
+                if guess < (best?.size ?? bytes.byteCount) - gain {
+                    offer(HuffmanEncoding(counts), isDescribed: true, gain: gain)
+                }
+            }
+            return best
         }
     }
 }

@@ -4,7 +4,7 @@
 /// are equal whatever the number of threads.
 final class PlaneCoder {
     private let effort: Effort
-    private var literals = LiteralFrameEncoder()
+    private var literals: LiteralFrameEncoder
     private var matches: ZstdEncoder
     /// Takes many times longer; only where everything is tried.
     private var strongest: ZstdEncoder?
@@ -25,6 +25,7 @@ final class PlaneCoder {
     /// - Parameter compression: `fast` or `smallest`.
     init(_ compression: Compression) throws(StoreError) {
         effort = compression == .smallest ? .trying : .sampling
+        literals = LiteralFrameEncoder(countsAll: compression == .smallest)
         matches = try ZstdEncoder(level: 3)
         if compression == .smallest { strongest = try ZstdEncoder(level: 16) }
         planes = try Memory.allocate(FileLayout.chunkSize)
@@ -207,9 +208,9 @@ final class PlaneCoder {
         _ plane: RawSpan, _ way: Way, into bytes: inout MutableRawSpan, shorterThan limit: Int
     ) throws(StoreError) -> Int? {
         switch way {
-        case .literals: literals.encode(plane, into: &bytes, shorterThan: limit)
+        case .literals: try literals.encode(plane, into: &bytes, shorterThan: limit)
         case .smallLiterals:
-            literals.encode(plane, into: &bytes, shorterThan: limit, blockSize: PlaneCoder.smallBlock)
+            try literals.encode(plane, into: &bytes, shorterThan: limit, blockSize: PlaneCoder.smallBlock)
         case .matches: try matches.encode(plane, into: &bytes, shorterThan: limit)
         case .bestMatches: try strongest?.encode(plane, into: &bytes, shorterThan: limit)
         }

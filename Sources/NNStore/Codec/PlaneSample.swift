@@ -128,16 +128,19 @@ struct PlaneSampler {
         // Sound: a window begins at most 9 bytes before the end.
         unsafe plane.withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return }
-            var position = 0
-            while position < size - 8,
-                let found = unsafe memchr(start + position, Int32(sample.anchor), size - 8 - position)
-            {
-                let place = unsafe UnsafeRawPointer(found) - start
-                let hash = PlaneSampler.hash(unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self))
-                position = place + 1
-                if hash & mask != 0 { continue }
-                places &+= 1
-                if isSeen(hash) { repeats &+= 1 }
+            unsafe seen.withUnsafeMutableBufferPointer { seen in
+                var position = 0
+                while position < size - 8,
+                    let found = unsafe memchr(start + position, Int32(sample.anchor), size - 8 - position)
+                {
+                    let place = unsafe UnsafeRawPointer(found) - start
+                    let window = unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)
+                    let hash = PlaneSampler.hash(window)
+                    position = place + 1
+                    if hash & mask != 0 { continue }
+                    places &+= 1
+                    if unsafe PlaneSampler.isSeen(hash, seen) { repeats &+= 1 }
+                }
             }
         }
         return repeats * 25 > places
@@ -159,17 +162,19 @@ struct PlaneSampler {
         for slot in tallies.indices { tallies[slot] = 0 }
         // Sound: a place ends inside the source, and its last window inside the place; tallies have 2^12 slots.
         unsafe source.withUnsafeBytes { bytes in
-            for number in 0..<places {
-                let start = (source.byteCount - place) / width * number / (places - 1) * width
-                for index in 0..<windows {
-                    let offset = start + index * width
-                    let element =
-                        window == 4
-                        ? UInt64(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
-                        : unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
-                    let hash = PlaneSampler.hash(element)
-                    tallies[Int(truncatingIfNeeded: hash & 0xfff)] &+= 1
-                    if isSeen(hash) { repeats &+= 1 }
+            unsafe seen.withUnsafeMutableBufferPointer { seen in
+                for number in 0..<places {
+                    let start = (source.byteCount - place) / width * number / (places - 1) * width
+                    for index in 0..<windows {
+                        let offset = start + index * width
+                        let element =
+                            window == 4
+                            ? UInt64(unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt32.self))
+                            : unsafe bytes.loadUnaligned(fromByteOffset: offset, as: UInt64.self)
+                        let hash = PlaneSampler.hash(element)
+                        tallies[Int(truncatingIfNeeded: hash & 0xfff)] &+= 1
+                        if unsafe PlaneSampler.isSeen(hash, seen) { repeats &+= 1 }
+                    }
                 }
             }
         }
@@ -194,27 +199,32 @@ struct PlaneSampler {
     }
 
     /// Whether a window with this hash was there before; remembers it.
+    ///
+    /// Sound for a table of as many slots as ``tableBits`` can number.
     @inline(__always)
-    private mutating func isSeen(_ hash: UInt64) -> Bool {
-        // Sound: a slot has fewer bits than the table's size.
-        let slot = Int(hash &>> UInt64(64 - PlaneSampler.tableBits))
+    private static func isSeen(_ hash: UInt64, _ seen: UnsafeMutableBufferPointer<UInt16>) -> Bool {
+        let slot = Int(hash &>> UInt64(64 - tableBits))
         // Zero stands for an empty slot.
         let tag = UInt16(truncatingIfNeeded: hash &>> 32) | 1
-        defer { seen[slot] = tag }
-        return seen[slot] == tag
+        defer { unsafe seen[slot] = tag }
+        return unsafe seen[slot] == tag
     }
 
     /// Counts bytes and returns how many windows were seen before.
     private mutating func add(_ bytes: RawSpan) -> Int {
         let size = bytes.byteCount
         var repeats = 0
-        // Sound: positions stay below the size.
+        // Sound: positions stay below the size, a byte is below 256, and a slot below the table's size.
         unsafe bytes.withUnsafeBytes { bytes in
-            for position in 0..<size { unsafe counts[Int(bytes[position])] &+= 1 }
+            unsafe counts.withUnsafeMutableBufferPointer { counts in
+                for position in 0..<size { unsafe counts[Int(bytes[position])] &+= 1 }
+            }
             guard size >= 8 else { return }
-            for position in 0...size - 8 {
-                let window = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
-                if isSeen(PlaneSampler.hash(window)) { repeats &+= 1 }
+            unsafe seen.withUnsafeMutableBufferPointer { seen in
+                for position in 0...size - 8 {
+                    let window = unsafe bytes.loadUnaligned(fromByteOffset: position, as: UInt64.self)
+                    if unsafe PlaneSampler.isSeen(PlaneSampler.hash(window), seen) { repeats &+= 1 }
+                }
             }
         }
         return repeats
