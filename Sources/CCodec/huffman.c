@@ -5,8 +5,9 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-// Five windows of 11 bits and 7 bits of a byte that was begun fit the 64 bits of a load, whose lowest bit is the mark.
-enum { windows_a_load = 5, bytes_a_load = 7, symbols_a_load = windows_a_load * nnstore_huffman_symbols };
+// What a load leaves when 7 bits of a byte that was begun and one window were used: four more windows of 11 bits, and the
+// mark in the lowest bit.
+enum { windows_a_load = 4, bytes_a_load = 7, symbols_a_load = windows_a_load * nnstore_huffman_symbols };
 
 INLINE uint64_t load(const uint8_t *place) {
     uint64_t bits;
@@ -14,8 +15,9 @@ INLINE uint64_t load(const uint8_t *place) {
     return bits;
 }
 
-/// Decodes the window at the top of `bits` to `out`.
-INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_bmi2) {
+/// Decodes the window at the top of `bits` to `out`, and puts `next_bits` in place of `bits` without as many bits.
+INLINE void step_to(
+    uint64_t next_bits, const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_bmi2) {
 #if defined(__x86_64__)
     if (has_bmi2) {
         // The same as below. Each step waits for the one before it, so what counts is how soon the distance is there: it is
@@ -27,10 +29,10 @@ INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_
             "movq %[entry], (%[out])\n\t"
             "movzwl 6(%[table],%[index],8), %k[entry]\n\t"
             "movzbl %h[entry], %k[index]\n\t"
-            "shlxq %[entry], %[bits], %[bits]\n\t"
+            "shlxq %[entry], %[next_bits], %[bits]\n\t"
             "addq %[index], %[out]"
             : [bits] "+r"(*bits), [out] "+r"(*out), [entry] "=&Q"(entry), [index] "=&Q"(index)
-            : [table] "r"(table), [shift] "r"((uint64_t)(64 - nnstore_huffman_window))
+            : [next_bits] "r"(next_bits), [table] "r"(table), [shift] "r"((uint64_t)(64 - nnstore_huffman_window))
             : "cc", "memory");
         return;
     }
@@ -38,8 +40,13 @@ INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_
     uint64_t entry = table[*bits >> (64 - nnstore_huffman_window)];
     memcpy(*out, &entry, nnstore_huffman_store);
     // Only the lower six bits of a distance count, so what stands above needs no mask in the processor.
-    *bits <<= (entry >> 48) & 63;
+    *bits = next_bits << ((entry >> 48) & 63);
     *out += entry >> 56;
+}
+
+/// Decodes the window at the top of `bits` to `out`.
+INLINE void step(const uint64_t *table, uint64_t *bits, uint8_t **out, bool has_bmi2) {
+    step_to(*bits, table, bits, out, has_bmi2);
 }
 
 /// Loads the bits behind those that were used; their number is that of the zeros below the mark.
@@ -47,6 +54,12 @@ INLINE uint64_t reload(uint64_t bits, const uint8_t **next) {
     int used = __builtin_ctzll(bits);
     *next -= used >> 3;
     return (load(*next) | 1) << (used & 7);
+}
+
+/// Decodes a window, and loads meanwhile what comes behind those before it.
+INLINE void step_and_reload(
+    const uint64_t *table, uint64_t *bits, const uint8_t **next, uint8_t **out, bool has_bmi2) {
+    step_to(reload(*bits, next), table, bits, out, has_bmi2);
 }
 
 /// How many loads a stream has bytes and room for.
@@ -68,17 +81,17 @@ INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[
         uint8_t *out0 = streams[0].out, *out1 = streams[1].out, *out2 = streams[2].out, *out3 = streams[3].out;
         do {
             // Turn by turn: each step of a stream waits for the one before it.
-#pragma GCC unroll 5
-            for (int window = 0; window < windows_a_load; window++) {
+#pragma GCC unroll 3
+            for (int window = 1; window < windows_a_load; window++) {
                 step(table, &bits0, &out0, has_bmi2);
                 step(table, &bits1, &out1, has_bmi2);
                 step(table, &bits2, &out2, has_bmi2);
                 step(table, &bits3, &out3, has_bmi2);
             }
-            bits0 = reload(bits0, &streams[0].next);
-            bits1 = reload(bits1, &streams[1].next);
-            bits2 = reload(bits2, &streams[2].next);
-            bits3 = reload(bits3, &streams[3].next);
+            step_and_reload(table, &bits0, &streams[0].next, &out0, has_bmi2);
+            step_and_reload(table, &bits1, &streams[1].next, &out1, has_bmi2);
+            step_and_reload(table, &bits2, &streams[2].next, &out2, has_bmi2);
+            step_and_reload(table, &bits3, &streams[3].next, &out3, has_bmi2);
         } while (--count);
         streams[0].bits = bits0, streams[1].bits = bits1, streams[2].bits = bits2, streams[3].bits = bits3;
         streams[0].out = out0, streams[1].out = out1, streams[2].out = out2, streams[3].out = out3;
@@ -86,19 +99,14 @@ INLINE void decode(const uint64_t *table, struct nnstore_huffman_stream streams[
     // One stream runs ahead of the others by some dozens of bytes.
     for (int number = 0; number < 4; number++) {
         struct nnstore_huffman_stream one = streams[number];
-        while (loads(&one) > 0) {
-            for (int window = 0; window < windows_a_load; window++) step(table, &one.bits, &one.out, has_bmi2);
-            one.bits = reload(one.bits, &one.next);
-        }
-        // Then window after window, and those that were loaded already.
         while (one.end - one.out >= nnstore_huffman_store) {
-            if (one.next - one.start >= 2) {
-                step(table, &one.bits, &one.out, has_bmi2);
-                one.bits = reload(one.bits, &one.next);
-            } else if (63 - __builtin_ctzll(one.bits) >= nnstore_huffman_window) {
+            int used = __builtin_ctzll(one.bits);
+            if (one.next - one.start < used >> 3) {
+                // What was loaded already is all that there is.
+                if (63 - used < nnstore_huffman_window) break;
                 step(table, &one.bits, &one.out, has_bmi2);
             } else {
-                break;
+                step_and_reload(table, &one.bits, &one.next, &one.out, has_bmi2);
             }
         }
         streams[number] = one;

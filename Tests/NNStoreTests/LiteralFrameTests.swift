@@ -3,7 +3,7 @@ import Testing
 
 @testable import NNStore
 
-/// Our own decoder of frames of literals beside libzstd's.
+/// Our own encoder and decoder of frames of literals beside libzstd's.
 @Suite("Frames of literals")
 struct LiteralFrameTests {
     /// Bytes whose values fall off geometrically from `first` on; of each, `rate` of what is left have it.
@@ -14,12 +14,12 @@ struct LiteralFrameTests {
         }
     }
 
-    private func frame(_ bytes: [UInt8], blockSize: Int) throws -> [UInt8]? {
-        var encoder = LiteralFrameEncoder()
+    private func frame(_ bytes: [UInt8], blockSize: Int, countsAll: Bool = false) throws -> [UInt8]? {
+        var encoder = LiteralFrameEncoder(countsAll: countsAll)
         var room = [UInt8](repeating: 0, count: bytes.count + 4096)
         let size = try room.withMutableRawSpan { (room: inout MutableRawSpan) throws(StoreError) in
             try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in
-               try encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
+                try encoder.encode(bytes, into: &room, shorterThan: .max, blockSize: blockSize)
             }
         }
         return size.map { Array(room.prefix($0)) }
@@ -79,11 +79,78 @@ struct LiteralFrameTests {
         #expect(own >= 100)
     }
 
+    @Test("values that no sample shows, gaps, single values and changes of kind come back")
+    func oddDistributions() throws {
+        let seed = testSeed
+        print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
+        var generator = SeededGenerator(seed: seed)
+        var decoder = LiteralFrameDecoder()
+        let size = 256 << 10
+        let common = skewed(size, 0.4, first: 110, &generator)
+        var kinds: [String: [UInt8]] = [:]
+        // One in some ten thousand, so that a sample misses them, near the others, far away, and zero.
+        kinds["rare values"] = common.map { byte in
+            switch Int.random(in: 0..<40_000, using: &generator) {
+            case 0: 0
+            case 1: 1
+            case 2: 255
+            case 3: UInt8.random(in: 90...140, using: &generator)
+            default: byte
+            }
+        }
+        // What a quarter of each 256 bytes shows is nothing of the rest.
+        kinds["in step with samples"] = (0..<size).map { index in
+            index % 256 < 64 ? 7 : UInt8(truncatingIfNeeded: 8 + common[index] / 4)
+        }
+        kinds["halves of other kinds"] = Array(common.prefix(size / 2)) + skewed(size / 2, 0.1, first: 30, &generator)
+        kinds["a block of one value"] = Array(common.prefix(128 << 10)) + [UInt8](repeating: 9, count: 128 << 10)
+        kinds["incompressible between others"] =
+            Array(common.prefix(128 << 10)) + generator.bytes(128 << 10) + Array(common.suffix(100_000))
+        kinds["two values"] = common.map { $0 > 111 ? 3 : 250 }
+        kinds["nearly one value"] = common.indices.map { $0 % 9999 == 0 ? 1 : 2 }
+        kinds["all values, falling off"] = (0..<size).map { _ in
+            UInt8(Int.random(in: 0...255, using: &generator) * Int.random(in: 0...255, using: &generator) / 255)
+        }
+        for (kind, bytes) in kinds.sorted(by: { $0.key < $1.key }) {
+            for countsAll in [false, true] {
+                let frame = try #require(try frame(bytes, blockSize: 128 << 10, countsAll: countsAll))
+                let isRead = decoded(frame, bytes.count, &decoder) == bytes
+                #expect(isRead, "\(kind), seed \(seed)")
+                let isReadable = try decodedByLibrary(frame, bytes.count) == bytes
+                #expect(isReadable, "\(kind), seed \(seed)")
+            }
+            // A sample costs little.
+            let sampled = try #require(try frame(bytes, blockSize: 128 << 10)).count
+            let counted = try #require(try frame(bytes, blockSize: 128 << 10, countsAll: true)).count
+            #expect(sampled * 100 < counted * 101, "\(kind): \(sampled), all bytes counted \(counted), seed \(seed)")
+        }
+    }
+
+    @Test("frames are about as short as libzstd's, or shorter")
+    func size() throws {
+        var generator = SeededGenerator(seed: 5)
+        for rate in [0.9, 0.6, 0.3, 0.1, 0.04] {
+            for count in [2000, 30_000, 500_000] {
+                let bytes = skewed(count, rate, first: 100, &generator)
+                let own = try #require(try frame(bytes, blockSize: 128 << 10)).count
+                // zstd's fastest level finds no matches here that are worth anything.
+                var library = try ZstdEncoder(level: -7)
+                var room = [UInt8](repeating: 0, count: count + 100)
+                let other = try room.withMutableRawSpan { (room: inout MutableRawSpan) throws(StoreError) in
+                    try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in
+                        try library.encode(bytes, into: &room, shorterThan: count)
+                    }
+                }
+                #expect(
+                    own * 100 < (other ?? count) * 101 + 1000, "\(count) bytes, rate \(rate): \(own), \(other ?? 0)")
+            }
+        }
+    }
+
     @Test("blocks that use the code of the block before are decoded")
     func repeatedCodes() throws {
         var generator = SeededGenerator(seed: 9)
-        let part = skewed(2048, 0.2, first: 100, &generator)
-        let bytes = Array(repeatElement(part, count: 40).joined())
+        let bytes = skewed(80 * 1024, 0.2, first: 100, &generator)
         let frame = try #require(try frame(bytes, blockSize: 2048))
         var decoder = LiteralFrameDecoder()
         // Behind the frame's header the block's; the lower two bits of what follows are the kind of its literals.
@@ -93,7 +160,7 @@ struct LiteralFrameTests {
             kinds.append(frame[position + 3] & 3)
             position += 3 + (Int(frame[position]) | Int(frame[position + 1]) << 8) >> 3
         }
-        #expect(kinds.first == 2 && kinds.contains(3), "libzstd gave every block a code of its own")
+        #expect(kinds.first == 2 && kinds.contains(3), "every block has a code of its own")
         let isSame = decoded(frame, bytes.count, &decoder) == bytes
         #expect(isSame)
         // The code of an earlier frame is none of this one.

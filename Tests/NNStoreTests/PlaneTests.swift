@@ -75,8 +75,10 @@ struct PlaneTests {
                 return UInt8(value)
             }
             var frame = [UInt8](repeating: 0, count: plane.count + 100)
-            let size = try frame.withMutableRawSpan { frame in
-                try plane.withRawSpan { encoder.encode($0, into: &frame, shorterThan: plane.count) }
+            let size = try frame.withMutableRawSpan { (frame: inout MutableRawSpan) throws(StoreError) in
+                try plane.withRawSpan { (bytes: RawSpan) throws(StoreError) in
+                    try encoder.encode(bytes, into: &frame, shorterThan: plane.count)
+                }
             }
             let estimate = plane.withRawSpan { sampler.sample($0).literalSize(plane.count) }
             // Huffman codes have whole bits: with few values the frame is longer than its entropy.
@@ -93,8 +95,10 @@ struct PlaneTests {
             // Few distinct bytes, as exponents are.
             let skewed = generator.bytes(count).map { 120 + UInt8($0.nonzeroBitCount) }
             var frame = [UInt8](repeating: 0, count: count + 100)
-            let size = try frame.withMutableRawSpan { frame in
-                try skewed.withRawSpan { encoder.encode($0, into: &frame, shorterThan: count) }
+            let size = try frame.withMutableRawSpan { (frame: inout MutableRawSpan) throws(StoreError) in
+                try skewed.withRawSpan { (bytes: RawSpan) throws(StoreError) in
+                    try encoder.encode(bytes, into: &frame, shorterThan: count)
+                }
             }
             guard let size else {
                 #expect(count < 200, "\(count) bytes of nine kinds shrink")
@@ -108,8 +112,10 @@ struct PlaneTests {
             let isSame = decoded == skewed
             #expect(isSame, "\(count)")
             let random = generator.bytes(count)
-            let none = try frame.withMutableRawSpan { frame in
-                try random.withRawSpan { encoder.encode($0, into: &frame, shorterThan: count) }
+            let none = try frame.withMutableRawSpan { (frame: inout MutableRawSpan) throws(StoreError) in
+                try random.withRawSpan { (bytes: RawSpan) throws(StoreError) in
+                    try encoder.encode(bytes, into: &frame, shorterThan: count)
+                }
             }
             #expect(none == nil, "random bytes do not shrink")
         }

@@ -176,7 +176,8 @@ final class ChunkDecoder {
                 while parts[index].decoded < end || (end == count && !literals[index].isFinished) {
                     let free = parts[index].decoded - parts[index].origin..<count
                     guard
-                        let size = withRoom(of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0) })
+                        let size = withRoom(
+                            of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0) })
                     else { return false }
                     parts[index].decoded += size
                 }

@@ -230,7 +230,8 @@ final class PlaneCoder {
     private func attempt(_ plane: RawSpan, _ way: Way, shorterThan limit: Int) throws(StoreError) -> Int? {
         let second = if let second { second } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
         self.second = second
-        return try second.withMutableBytes(in: 0..<second.byteCount) { (bytes: inout MutableRawSpan) throws(StoreError) in
+        return try second.withMutableBytes(in: 0..<second.byteCount) {
+            (bytes: inout MutableRawSpan) throws(StoreError) in
             try frame(plane, way, into: &bytes, shorterThan: limit)
         }
     }
