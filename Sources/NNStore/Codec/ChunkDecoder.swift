@@ -154,6 +154,7 @@ final class ChunkDecoder {
         into destination: inout MutableRawSpan
     ) -> Bool {
         let count = destination.byteCount / planes.width
+        if count == 0 { return false }
         let step = min(count, LiteralFrameEncoder.largestBlock)
         for index in 0..<planes.width {
             switch parts[index].part.coding {

@@ -167,7 +167,7 @@ final class PlaneCoder {
                 if literalSize < limit {
                     length = try improve(limit, plane, .literals, in: &destination, at: position) ?? length
                 }
-            } else if sample.isSkewed, literalSize < size - size / PlaneCoder.leastGain {
+            } else if literalSize < size - size / PlaneCoder.leastGain {
                 length = try encode(plane, .literals, into: &destination, at: position)
             }
         case .trying:

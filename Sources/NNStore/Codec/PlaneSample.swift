@@ -45,9 +45,6 @@ struct PlaneSample {
     /// planes: measured on pruned weights, from 70 % of elements of 4 or 8 bytes and from 85 % of those of 2.
     func isSparse(width: Int) -> Bool { zeroCount * 100 > byteCount * (width == 2 ? 85 : 70) }
 
-    /// Whether libzstd would Huffman-code such bytes: it does not where no value stands out.
-    var isSkewed: Bool { largestCount * 128 > byteCount }
-
     /// The size that a frame of literals will have about, for `count` bytes like these.
     func literalSize(_ count: Int) -> Int {
         if count == 0 || byteCount == 0 { return count }
