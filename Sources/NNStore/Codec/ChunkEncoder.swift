@@ -27,7 +27,10 @@ final class BufferPool: Sendable {
 
     func take() throws(StoreError) -> Memory {
         if let memory = free.withLock({ $0.popLast() }) { return memory }
-        return try Memory.allocate(FileLayout.chunkSize + BufferPool.slack)
+        // Several at a time: side by side they stand in huge pages, whose first touch is fast.
+        let memories = try Memory.allocate([Int](repeating: FileLayout.chunkSize + BufferPool.slack, count: 4))
+        free.withLock { $0 += memories.dropFirst() }
+        return memories[0]
     }
 
     /// libzstd wants some room behind a frame that is about to fit.
@@ -50,7 +53,7 @@ final class ChunkEncoder {
         case (.none, _): break
         case (.fast, 1): frames = try ZstdEncoder(level: 3)
         case (.smallest, 1): frames = try ZstdEncoder(level: 19)
-        default: planes = try PlaneCoder(compression)
+        default: planes = try PlaneCoder(compression, pool)
         }
     }
 

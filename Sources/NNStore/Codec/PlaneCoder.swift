@@ -4,6 +4,7 @@
 /// are equal whatever the number of threads.
 final class PlaneCoder {
     private let effort: Effort
+    private let pool: BufferPool
     private var literals: LiteralFrameEncoder
     private var matches: ZstdEncoder
     /// Takes many times longer; only where everything is tried.
@@ -23,12 +24,13 @@ final class PlaneCoder {
     }
 
     /// - Parameter compression: `fast` or `smallest`.
-    init(_ compression: Compression) throws(StoreError) {
+    init(_ compression: Compression, _ pool: BufferPool) throws(StoreError) {
+        self.pool = pool
         effort = compression == .smallest ? .trying : .sampling
         literals = LiteralFrameEncoder(countsAll: compression == .smallest)
         matches = try ZstdEncoder(level: 3)
         if compression == .smallest { strongest = try ZstdEncoder(level: 16) }
-        planes = try Memory.allocate(FileLayout.chunkSize)
+        planes = try pool.take()
     }
 
     /// Encodes a chunk to the beginning of `destination`, which has its size at least; `nil` if it would not be shorter.
@@ -86,8 +88,7 @@ final class PlaneCoder {
     private func encodeShortest(
         _ source: RawSpan, _ transforms: [PlaneTransform?], _ destination: inout MutableRawSpan
     ) throws(StoreError) -> ChunkEncoding {
-        let candidate: Memory =
-            if let candidate { candidate } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
+        let candidate = if let candidate { candidate } else { try pool.take() }
         self.candidate = candidate
         var best: ChunkEncoding?
         // None comes last: by then it is known how short it has to be to be worth a long search.
@@ -228,7 +229,7 @@ final class PlaneCoder {
 
     /// Encodes a plane aside, if it becomes shorter than `limit`; returns its length then.
     private func attempt(_ plane: RawSpan, _ way: Way, shorterThan limit: Int) throws(StoreError) -> Int? {
-        let second = if let second { second } else { try Memory.allocate(FileLayout.chunkSize + BufferPool.slack) }
+        let second = if let second { second } else { try pool.take() }
         self.second = second
         return try second.withMutableBytes(in: 0..<second.byteCount) {
             (bytes: inout MutableRawSpan) throws(StoreError) in

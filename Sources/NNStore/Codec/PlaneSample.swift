@@ -61,6 +61,10 @@ struct PlaneSampler {
     /// Many: zeros often stand in one run (biases, padding, rows that were never trained), which fewer would miss.
     private static let places = 32
 
+    /// Of planes as large, repeats are looked for in half, in stripes.
+    private static let smallestHalved = 128 << 10
+    private static let stripe = 4096
+
     private var counts = [UInt32](repeating: 0, count: 256)
     private var seen = [UInt16](repeating: 0, count: 1 << tableBits)
     private static let tableBits = 13
@@ -110,37 +114,44 @@ struct PlaneSampler {
     /// Whether what stands in `plane` often stands in it a second time, however far away: repeated rows and blocks, which
     /// no sample of a few places shows.
     ///
-    /// Looks at the eight bytes behind each byte that has the sample's anchor.
+    /// Looks at the eight bytes behind each byte that has the sample's anchor, in half of a large plane.
     mutating func hasDistantRepeats(_ plane: RawSpan, _ sample: PlaneSample) -> Bool {
         let size = plane.byteCount
         // A small plane was looked at as a whole.
         if size <= PlaneSampler.sampleSize { return false }
         for slot in seen.indices { seen[slot] = 0 }
+        let isHalf = size >= PlaneSampler.smallestHalved
         var places = 0
         var repeats = 0
         // Of many places those count whose windows have a hash that ends in zeros.
-        let expected = sample.anchorCount * (size / sample.byteCount)
+        let expected = sample.anchorCount * (size / sample.byteCount) / (isHalf ? 2 : 1)
         var mask: UInt64 = 0
         while expected > PlaneSampler.mostPlaces * Int(mask + 1) { mask = mask << 1 | 1 }
         // Sound: a window begins at most 9 bytes before the end.
         unsafe plane.withUnsafeBytes { bytes in
             guard let start = bytes.baseAddress else { return }
             unsafe seen.withUnsafeMutableBufferPointer { seen in
-                var position = 0
-                while position < size - 8,
-                    let found = unsafe memchr(start + position, Int32(sample.anchor), size - 8 - position)
-                {
-                    let place = unsafe UnsafeRawPointer(found) - start
-                    let window = unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)
-                    let hash = PlaneSampler.hash(window)
-                    position = place + 1
-                    if hash & mask != 0 { continue }
-                    places &+= 1
-                    if unsafe PlaneSampler.isSeen(hash, seen) { repeats &+= 1 }
+                for stripe in 0...(size - 9) / PlaneSampler.stripe {
+                    // Without order, for rows may come again after any number of stripes.
+                    if isHalf, (UInt32(stripe) &* 0x9e37_79b9) >> 31 != 0 { continue }
+                    var position = stripe * PlaneSampler.stripe
+                    let end = min(size - 8, position + PlaneSampler.stripe)
+                    while position < end,
+                        let found = unsafe memchr(start + position, Int32(sample.anchor), end - position)
+                    {
+                        let place = unsafe UnsafeRawPointer(found) - start
+                        let window = unsafe bytes.loadUnaligned(fromByteOffset: place + 1, as: UInt64.self)
+                        let hash = PlaneSampler.hash(window)
+                        position = place + 1
+                        if hash & mask != 0 { continue }
+                        places &+= 1
+                        if unsafe PlaneSampler.isSeen(hash, seen) { repeats &+= 1 }
+                    }
                 }
             }
         }
-        return repeats * 25 > places
+        // What comes a second time shows in a quarter of the half, where both are in it.
+        return repeats * (isHalf ? 50 : 25) > places
     }
 
     /// Whether elements come again so often that matches over whole elements may beat planes: palettes, codebooks,

@@ -60,37 +60,53 @@ final class OrderedQueue<Item: Sendable>: Sendable {
         lock.wait(until: { [count, window] in
             $0.isStopped || $0.nextIndex >= count || $0.nextIndex - $0.consumed < window
         }) { [count] state in
-            guard !state.isStopped, state.nextIndex < count else { return nil }
+            guard !state.isStopped, state.nextIndex < count else { return (nil, wakes: false) }
             state.nextIndex += 1
-            return state.nextIndex - 1
+            return (state.nextIndex - 1, wakes: false)
         }
     }
 
     /// Gives back what was made for an index.
     func put(_ index: Int, _ item: Result<Item, any Error>) {
-        lock.change { $0.items[index] = item }
+        lock.change { state in
+            state.items[index] = item
+            // Nobody waits for any other.
+            return ((), wakes: index == state.consumed)
+        }
     }
 
     /// The item of an index, which the calling thread makes itself if no producer has begun with it.
     func take(_ index: Int, orMake make: (Int) -> Result<Item, any Error>) -> Result<Item, any Error> {
         let isMine = lock.change { state in
-            guard state.nextIndex == index else { return false }
+            guard state.nextIndex == index else { return (false, wakes: false) }
             state.nextIndex += 1
-            return true
+            return (true, wakes: false)
         }
         if isMine {
             let item = make(index)
-            lock.change { $0.consumed = index + 1 }
+            lock.change { [window] state in ((), wakes: OrderedQueue.consume(index, &state, window)) }
             return item
         }
-        return lock.wait(until: { $0.items[index] != nil }) { state in
-            state.consumed = index + 1
-            return state.items.removeValue(forKey: index)!
+        return lock.wait(until: { $0.items[index] != nil }) { [window] state in
+            let item = state.items.removeValue(forKey: index)!
+            return (item, wakes: OrderedQueue.consume(index, &state, window))
         }
     }
 
+    /// Counts an item as consumed. Returns whether producers wait for that.
+    private static func consume(_ index: Int, _ state: inout State, _ window: Int) -> Bool {
+        let wasFull = state.nextIndex - state.consumed >= window
+        state.consumed = index + 1
+        return wasFull
+    }
+
     /// Lets the producers end.
-    func stop() { lock.change { $0.isStopped = true } }
+    func stop() {
+        lock.change { state in
+            state.isStopped = true
+            return ((), wakes: true)
+        }
+    }
 }
 
 /// A value behind a lock that threads can wait on.
@@ -115,25 +131,19 @@ final class OrderedQueue<Item: Sendable>: Sendable {
         unsafe condition.deallocate()
     }
 
-    /// Changes the value and wakes everybody who waits.
+    /// Changes the value, and wakes everybody who waits if `body` says so.
     @discardableResult
-    func change<Result>(_ body: (inout Value) -> Result) -> Result {
-        unsafe pthread_mutex_lock(mutex)
-        defer {
-            unsafe pthread_cond_broadcast(condition)
-            unsafe pthread_mutex_unlock(mutex)
-        }
-        return body(&value)
+    func change<Result>(_ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
+        wait(until: { _ in true }, body)
     }
 
-    /// Waits until the value meets `predicate`, then changes it.
-    func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> Result) -> Result {
+    /// Waits until the value meets `predicate`, then changes it, and wakes everybody else who waits if `body` says so.
+    func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
         unsafe pthread_mutex_lock(mutex)
         while !predicate(value) { unsafe pthread_cond_wait(condition, mutex) }
-        defer {
-            unsafe pthread_cond_broadcast(condition)
-            unsafe pthread_mutex_unlock(mutex)
-        }
-        return body(&value)
+        let (result, wakes) = body(&value)
+        unsafe pthread_mutex_unlock(mutex)
+        if wakes { unsafe pthread_cond_broadcast(condition) }
+        return result
     }
 }
