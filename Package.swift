@@ -11,6 +11,7 @@ let package = Package(
     products: [
         .library(name: "NNStore", targets: ["NNStore"]),
         .library(name: "NNInterop", targets: ["NNInterop"]),
+        .library(name: "NNTensor", targets: ["NNTensor"]),
         .executable(name: "ckpt-tool", targets: ["ckpt-tool"]),
     ],
     dependencies: [
@@ -26,10 +27,14 @@ let package = Package(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
         .systemLibrary(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
+        .systemLibrary(
+            name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
         // The few system calls that Swift's Glibc does not show.
         .target(name: "CSystemCalls"),
         // The codec's inner loops, which need instructions that Swift can't ask for.
         .target(name: "CCodec", dependencies: ["CXXHash"]),
+        // The tensors' inner loops.
+        .target(name: "CVectorMath"),
 
         // The container: bytes, dtypes, storages, state trees. Knows nothing of autograd, modules or other formats.
         .target(
@@ -44,6 +49,14 @@ let package = Package(
         .target(
             name: "NNInterop",
             dependencies: ["NNStore"],
+            swiftSettings: strict),
+        // Tensors, autograd, modules, optimizers.
+        .target(
+            name: "NNTensor",
+            dependencies: [
+                "NNStore", "CVectorMath", "COpenBLAS",
+                .product(name: "OrderedCollections", package: "swift-collections"),
+            ],
             swiftSettings: strict),
         .executableTarget(
             name: "ckpt-tool",
@@ -60,6 +73,7 @@ let package = Package(
             name: "NNInteropTests",
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
+        .testTarget(name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

@@ -202,6 +202,12 @@ import SystemPackage
         try withBytes { (all: RawSpan) throws(Failure) -> Result in try body(all.extracting(range)) }
     }
 
+    /// The address of the first byte, for loops in C over several memories at once; `nil` if there is none.
+    ///
+    /// Valid as long as the caller retains the memory. The caller keeps inside ``byteCount``, and writes only where
+    /// ``withMutableBytes(in:_:)`` would let it.
+    @unsafe package var address: UnsafeMutableRawPointer? { unsafe bytes.baseAddress }
+
     /// The bytes of a range, to write. The caller sees to it that the memory is not read-only and that nobody else
     /// uses the range meanwhile.
     package func withMutableBytes<Result, Failure: Error>(

@@ -164,6 +164,9 @@ public final class Storage: Sendable {
         return try body(memory)
     }
 
+    /// The bytes in memory, to be read by the caller, after reading them if they are elsewhere.
+    package func readableMemory() throws -> Memory { try resident() }
+
     /// The bytes in memory, to be written by the caller: for work on several threads. Counts ``version`` up.
     package func writableMemory() throws -> Memory { try writable() }
 

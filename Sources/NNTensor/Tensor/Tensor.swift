@@ -1,0 +1,143 @@
+import NNStore
+
+/// An array of elements of one dtype with a shape, over a storage that other tensors may look into as well.
+///
+/// Slicing, transposing and reshaping give views: tensors over the same storage, through which a change of one is seen in
+/// all. Operations on tensors that require gradients are recorded, and ``backward(_:retainGraph:)`` fills ``grad`` of the
+/// leaves, as in PyTorch.
+///
+/// A tensor is not Sendable: a graph of operations belongs to one thread. To hand values to another one, hand over a
+/// state dict or a `StateTensor`.
+public class Tensor {
+    /// The memory that the tensor looks into.
+    public internal(set) var storage: Storage
+    /// How it does: dtype, shape, strides and offset, all in elements.
+    public internal(set) var layout: TensorLayout
+
+    /// What ``backward(_:retainGraph:)`` has added up so far for this leaf, with its dtype and shape; `nil` before the
+    /// first time.
+    public var grad: Tensor?
+
+    /// The operation that made the value, while it is recorded.
+    var node: Node?
+    /// The tensor that this one is a view of, itself not a view.
+    var base: Tensor?
+    /// How often the value was changed in place by recorded operations. A view whose base was changed since it looked
+    /// takes its node anew.
+    var history = 0
+    /// ``history`` of the base when ``node`` was made.
+    var baseHistory = 0
+    /// Whether a leaf wants a gradient.
+    var wantsGradient = false
+    /// Whether this is a Swift number that became a tensor: it does not decide the dtype of a result.
+    var isNumber = false
+    /// The number itself, for results in F64: as a tensor it is F32.
+    var exactNumber: Double?
+    /// Whether the view was made while nothing was recorded, so that its base would not know of changes.
+    var isUnrecordedView = false
+
+    init(_ storage: Storage, _ layout: TensorLayout) {
+        self.storage = storage
+        self.layout = layout
+    }
+
+    /// A tensor over a storage, which other tensors may look into too.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if the layout reaches beyond the storage.
+    public convenience init(storage: Storage, layout: TensorLayout) throws {
+        guard layout.byteRange.upperBound <= storage.byteCount else {
+            throw TensorError.invalidArgument(
+                operation: "Tensor",
+                reason: "\(layout.dtype) \(layout.shape) with strides \(layout.strides) from element \(layout.offset) on "
+                    + "reaches to byte \(layout.byteRange.upperBound) of a storage of \(storage.byteCount) bytes")
+        }
+        self.init(storage, layout)
+    }
+
+    /// The number of a literal: F32, or I64 for an integer; in operations with tensors it takes their dtype as Swift
+    /// numbers do.
+    public required convenience init(floatLiteral value: Double) { self.init(number: value) }
+    /// The number of a literal; see ``init(floatLiteral:)``.
+    public required convenience init(integerLiteral value: Int) { self.init(number: value) }
+    /// The truth value of a literal, BOOL.
+    public required convenience init(booleanLiteral value: Bool) {
+        self.init(filled: value, .bool, isNumber: true)
+    }
+
+    convenience init(number: Double) {
+        self.init(filled: Float(number), .f32, isNumber: true)
+        exactNumber = number
+    }
+    convenience init(number: Int) { self.init(filled: Int64(number), .i64, isNumber: true) }
+
+    private convenience init<Value: BitwiseCopyable>(filled value: Value, _ dtype: DType, isNumber: Bool) {
+        self.init(orStop { try Storage(copying: [value]) }, orStop { try TensorLayout(dtype, shape: []) })
+        self.isNumber = isNumber
+    }
+}
+
+extension Tensor: ExpressibleByFloatLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral {}
+
+extension Tensor {
+    /// The extents, outermost first; empty for a scalar.
+    public var shape: [Int] { layout.shape }
+    /// How many elements apart neighbours in each dimension are.
+    public var strides: [Int] { layout.strides }
+    /// Position of the first element in the storage, in elements.
+    public var offset: Int { layout.offset }
+    /// The type of the elements.
+    public var dtype: DType { layout.dtype }
+    /// The number of dimensions.
+    public var rank: Int { layout.rank }
+    /// The number of elements.
+    public var count: Int { layout.elementCount }
+    /// Whether the elements lie one after another, the last dimension's neighbours side by side.
+    public var isContiguous: Bool { layout.isContiguous }
+    /// Where the elements are.
+    public var device: Device { .cpu }
+
+    /// The extent of a dimension; negative ones count from the last, which is -1.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is no such dimension.
+    public func size(_ dimension: Int) throws -> Int { shape[try axis(dimension, "size")] }
+
+    /// Whether both look into the same memory. Their values may still lie apart in it.
+    public func sharesStorage(with other: Tensor) -> Bool { storage === other.storage }
+
+    /// The tensor as NNStore saves it: storage and layout, sharing kept.
+    ///
+    /// - Throws: `StoreError` if the layout can't be stored.
+    public func stateTensor() throws -> StateTensor {
+        try StateTensor(storage: storage, layout: layout, requiresGrad: requiresGrad)
+    }
+
+    /// A dimension as a number from 0 on.
+    func axis(_ dimension: Int, _ operation: String) throws -> Int {
+        let axis = dimension < 0 ? dimension + rank : dimension
+        guard axis >= 0, axis < rank else {
+            throw TensorError.invalidArgument(
+                operation: operation,
+                reason: rank == 0
+                    ? "a scalar has no dimension \(dimension)"
+                    : "dimension \(dimension) of shape \(shape); \(-rank) to \(rank - 1) are there")
+        }
+        return axis
+    }
+
+    /// Dimensions as numbers from 0 on, ascending; all of them for `nil`.
+    func axes(_ dimensions: [Int]?, _ operation: String) throws -> [Int] {
+        guard let dimensions else { return Array(0..<rank) }
+        let axes = try dimensions.map { try axis($0, operation) }.sorted()
+        if let twice = axes.indices.dropFirst().first(where: { axes[$0] == axes[$0 - 1] }) {
+            throw TensorError.invalidArgument(
+                operation: operation, reason: "dimension \(axes[twice]) is named twice in \(dimensions)")
+        }
+        return axes
+    }
+
+    /// A fresh contiguous tensor for a result, whose elements the caller writes.
+    static func result(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
+        let layout = try TensorLayout(dtype, shape: shape)
+        return Tensor(try Storage(byteCount: layout.byteCount), layout)
+    }
+}
