@@ -66,7 +66,7 @@ INLINE uint64_t unsigned_of_double(double value) {
 // Vector code of all of them would be a megabyte, so only conversions between floats are compiled more than once.
 #define FAST(name, FROM, TO, EXPRESSION) LOOP(CLONES, name, FROM, TO, EXPRESSION)
 #define PLAIN(name, FROM, TO, EXPRESSION) LOOP(, name, FROM, TO, EXPRESSION)
-#define LOOP(ATTRIBUTES, name, FROM, TO, EXPRESSION)                                                                               \
+#define LOOP(ATTRIBUTES, name, FROM, TO, EXPRESSION)                                                                   \
     ATTRIBUTES static void name(size_t count, const void *from, size_t from_stride, void *to, size_t to_stride) {      \
         const FROM *source = from;                                                                                     \
         TO *destination = to;                                                                                          \
@@ -84,19 +84,19 @@ INLINE uint64_t unsigned_of_double(double value) {
     }
 
 // From a type, by the C number that NUMBER makes of it. Halves are made of F32, as everywhere.
-#define FROM(FLOATS, name, T, NUMBER, INTEGER, UNSIGNED)                                                                       \
-    FLOATS(name##_to_f64, T, double, (double)NUMBER(a))                                                                  \
-    FLOATS(name##_to_f32, T, float, (float)NUMBER(a))                                                                    \
-    FLOATS(name##_to_f16, T, half, half_of_float((float)NUMBER(a)))                                                      \
-    FLOATS(name##_to_bf16, T, brain, brain_of_float((float)NUMBER(a)))                                                   \
-    PLAIN(name##_to_i64, T, int64_t, INTEGER(NUMBER(a)))                                                                \
-    PLAIN(name##_to_i32, T, int32_t, (int32_t)(uint32_t)(uint64_t)INTEGER(NUMBER(a)))                                   \
-    PLAIN(name##_to_i16, T, int16_t, (int16_t)(uint16_t)(uint64_t)INTEGER(NUMBER(a)))                                   \
-    PLAIN(name##_to_i8, T, int8_t, (int8_t)(uint8_t)(uint64_t)INTEGER(NUMBER(a)))                                       \
-    PLAIN(name##_to_u64, T, uint64_t, UNSIGNED(NUMBER(a)))                                                              \
-    PLAIN(name##_to_u32, T, uint32_t, (uint32_t)(uint64_t)INTEGER(NUMBER(a)))                                           \
-    PLAIN(name##_to_u16, T, uint16_t, (uint16_t)(uint64_t)INTEGER(NUMBER(a)))                                           \
-    PLAIN(name##_to_u8, T, uint8_t, (uint8_t)(uint64_t)INTEGER(NUMBER(a)))                                              \
+#define FROM(FLOATS, name, T, NUMBER, INTEGER, UNSIGNED)                                                               \
+    FLOATS(name##_to_f64, T, double, (double)NUMBER(a))                                                                \
+    FLOATS(name##_to_f32, T, float, (float)NUMBER(a))                                                                  \
+    FLOATS(name##_to_f16, T, half, half_of_float((float)NUMBER(a)))                                                    \
+    FLOATS(name##_to_bf16, T, brain, brain_of_float((float)NUMBER(a)))                                                 \
+    PLAIN(name##_to_i64, T, int64_t, INTEGER(NUMBER(a)))                                                               \
+    PLAIN(name##_to_i32, T, int32_t, (int32_t)(uint32_t)(uint64_t)INTEGER(NUMBER(a)))                                  \
+    PLAIN(name##_to_i16, T, int16_t, (int16_t)(uint16_t)(uint64_t)INTEGER(NUMBER(a)))                                  \
+    PLAIN(name##_to_i8, T, int8_t, (int8_t)(uint8_t)(uint64_t)INTEGER(NUMBER(a)))                                      \
+    PLAIN(name##_to_u64, T, uint64_t, UNSIGNED(NUMBER(a)))                                                             \
+    PLAIN(name##_to_u32, T, uint32_t, (uint32_t)(uint64_t)INTEGER(NUMBER(a)))                                          \
+    PLAIN(name##_to_u16, T, uint16_t, (uint16_t)(uint64_t)INTEGER(NUMBER(a)))                                          \
+    PLAIN(name##_to_u8, T, uint8_t, (uint8_t)(uint64_t)INTEGER(NUMBER(a)))                                             \
     PLAIN(name##_to_bool, T, uint8_t, NUMBER(a) != 0)
 
 #define SAME(x) (x)

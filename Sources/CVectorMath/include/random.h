@@ -22,6 +22,9 @@ void nnstore_uniform_f64(uint64_t seed, uint64_t first, size_t count, double *to
 void nnstore_normal_f32(uint64_t seed, uint64_t first, size_t count, float *to);
 void nnstore_normal_f64(uint64_t seed, uint64_t first, size_t count, double *to);
 
+/// Replaces each probability by the number that a standard normal variable is below with that probability.
+void nnstore_normal_quantiles(size_t count, double *probabilities);
+
 /// 64 bits each.
 void nnstore_random_bits(uint64_t seed, uint64_t first, size_t count, uint64_t *to);
 

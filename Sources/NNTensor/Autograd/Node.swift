@@ -93,7 +93,7 @@ extension Tensor {
             guard isLeaf else {
                 fatalError("requiresGrad: the result of \(currentNode!.operation) has the gradient of its inputs; use detach()")
             }
-            guard dtype.isFloatingPoint else {
+            guard currentLayout.dtype.isFloatingPoint else {
                 fatalError("requiresGrad: only floats have gradients, this is \(dtype)")
             }
             wantsGradient = newValue

@@ -44,8 +44,11 @@ import NNStore
 
 extension Tensor {
     /// The elements, to read.
+    ///
+    /// - Throws: ``TensorError/uninitialized(what:)`` for a parameter without a value.
     func elements(for operation: String) throws -> Elements {
-        try Elements(try storage.readableMemory(), layout, operation: operation)
+        if isUninitialized { throw TensorError.uninitialized(what: "\(operation): the parameter") }
+        return try Elements(try storage.readableMemory(), layout, operation: operation)
     }
 
     /// The elements, to read in a loop of another type: a Swift number keeps all of its digits in F64.

@@ -35,6 +35,21 @@ enum MatrixKernels {
             self.offsets = offsets
         }
 
+        /// One matrix that lies row by row in memory from an element on, or its transpose, which then has `columns` rows.
+        init(_ elements: Elements, _ offset: Int, rows: Int, columns: Int, isTransposed: Bool = false) {
+            self.elements = elements
+            self.rows = isTransposed ? columns : rows
+            self.columns = isTransposed ? rows : columns
+            rowStride = isTransposed ? 1 : columns
+            columnStride = isTransposed ? columns : 1
+            offsets = [offset]
+        }
+
+        /// As ``init(_:_:rows:columns:isTransposed:)``, of all windows.
+        init(_ windows: Columns, rows: Int, columns: Int, isTransposed: Bool = false) {
+            self.init(windows.elements, 0, rows: rows, columns: columns, isTransposed: isTransposed)
+        }
+
         /// Whether BLAS can read the matrices as they are: row by row, or column by column.
         static func isReadable(_ layout: TensorLayout) -> Bool {
             let (rows, columns) = (layout.shape[layout.rank - 2], layout.shape[layout.rank - 1])
@@ -49,7 +64,7 @@ enum MatrixKernels {
         fileprivate var order: CBLAS_TRANSPOSE { isTransposed ? CblasTrans : CblasNoTrans }
     }
 
-    private static let oneThread: Void = openblas_set_num_threads(1)
+    static let oneThread: Void = openblas_set_num_threads(1)
 
     /// From as many multiplications on, a product is cut into tiles.
     private static let smallestTiled = 1 << 24

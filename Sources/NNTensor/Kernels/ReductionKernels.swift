@@ -45,6 +45,9 @@ enum ReductionKernels {
         }
     }
 
+    /// Whether elements of a type can be added up, and one of them chosen.
+    static func exist(for type: nnstore_element) -> Bool { unsafe nnstore_sum(type) != nil && nnstore_largest(type) != nil }
+
     /// Sums over `axes` to `to`, which is contiguous and has the other dimensions, multiplied by `factor`.
     static func sum(_ from: Elements, _ axes: [Int], _ to: Elements, factor: Double) {
         let plan = Plan(from, axes, inOrder: false)
@@ -95,7 +98,6 @@ enum ReductionKernels {
         let loop = unsafe nnstore_sum(from.type)!
         let (count, stride) = (plan.reduced.count, plan.reduced.strides[1])
         let pieces = (count + piece - 1) / piece
-        var position = 0
         plan.kept.forEachRun { run in
             for index in 0..<plan.kept.count {
                 let start = run[1] + index * plan.kept.strides[1]
@@ -108,7 +110,6 @@ enum ReductionKernels {
                 var sum = 0.0
                 unsafe nnstore_sum(output.type)(pieces, partial.address, 1, &sum)
                 unsafe output.write(&sum, 1, at: run[0] + index * plan.kept.strides[0])
-                position += 1
             }
         }
     }

@@ -9,6 +9,50 @@ public final class Parameter: Tensor {
         self.init(data.storage, data.layout)
         wantsGradient = requiresGrad && data.dtype.isFloatingPoint
     }
+
+    /// A parameter without a value, for lazy modules: some of its extents are known only when the first batch, or a state
+    /// dict, comes. Until then all that looks at its value or its shape fails with ``TensorError/uninitialized(what:)``.
+    ///
+    /// - Parameter pattern: the extents, `nil` for those that are not known.
+    public convenience init(uninitialized pattern: [Int?], dtype: DType = .f32) {
+        self.init(orStop { try Tensor.result(dtype, [0]) })
+        self.pattern = pattern
+        isUninitialized = true
+    }
+
+    /// What is known of the shape before there is a value.
+    private(set) var pattern: [Int?] = []
+
+    /// Whether the parameter has a value.
+    public var isInitialized: Bool { !isUninitialized }
+
+    /// Gives the parameter memory, all zeros.
+    ///
+    /// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)`` if the shape is not one that it may have;
+    ///   ``TensorError/invalidArgument(operation:reason:)`` if it has a value.
+    public func materialize(_ shape: [Int], dtype: DType? = nil) throws {
+        guard isUninitialized else {
+            throw TensorError.invalidArgument(operation: "materialize", reason: "the parameter has a value, of shape \(layout.shape)")
+        }
+        guard admits(shape) else {
+            throw TensorError.shapeMismatch(
+                operation: "materialize", shapes: [shape], reason: "the parameter's shape is \(shapeDescription)")
+        }
+        let fresh = try Tensor.result(dtype ?? currentLayout.dtype, shape)
+        (storage, currentLayout, isUninitialized) = (fresh.storage, fresh.layout, false)
+    }
+
+    /// Whether the parameter has, or may get, a shape.
+    func admits(_ shape: [Int]) -> Bool {
+        if isInitialized { return shape == layout.shape }
+        return shape.count == pattern.count && zip(shape, pattern).allSatisfy { $1 == nil || $0 == $1 }
+    }
+
+    /// The shape, with `?` for what is not known.
+    var shapeDescription: String {
+        if isInitialized { return "\(layout.shape)" }
+        return "[\(pattern.map { $0.map(String.init) ?? "?" }.joined(separator: ", "))]"
+    }
 }
 
 /// A tensor that belongs to a module's state but is not learned, such as a running mean: a stored property of this type is

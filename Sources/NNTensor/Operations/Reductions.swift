@@ -128,6 +128,7 @@ extension Tensor {
         let factor = isMean ? 1 / Double(count) : 1
         // Halves are added in F32 pieces of F64 sums; there are no loops for them.
         let source = dtype.isHalf ? try converted(to: .f32, operation) : self
+        try source.requireReductions(operation)
         if isMean && count == 0 {
             try result.writeValues(of: Tensor(Double.nan, dtype: .f64), operation)
         } else {
@@ -140,6 +141,14 @@ extension Tensor {
             return [isMean ? try BinaryOperation.multiply(spread, Tensor(number: factor)) : spread]
         }
         return result
+    }
+
+    private func requireReductions(_ operation: String) throws {
+        guard ReductionKernels.exist(for: try dtype.elementType(for: operation)) else {
+            throw TensorError.dtypeMismatch(
+                operation: operation, dtypes: [dtype],
+                reason: "the operation does not exist for this dtype. Convert with to(.f32) or to(.i64)")
+        }
     }
 
     private func reducedShape(_ axes: [Int], keepDimensions: Bool) -> [Int] {
@@ -159,10 +168,7 @@ extension Tensor {
         let source = dtype.isHalf ? try converted(to: .f32, operation) : self
         let found = try Tensor.result(source.dtype, kept)
         let indices = try Tensor.result(.i64, kept)
-        guard [DType.f64, .f32, .i64, .i32, .i16, .i8, .u8, .bool].contains(source.dtype) else {
-            throw TensorError.dtypeMismatch(
-                operation: operation, dtypes: [dtype], reason: "the operation does not exist for this dtype")
-        }
+        try source.requireReductions(operation)
         ReductionKernels.extreme(
             extreme, try source.elements(for: operation), axes, values: try found.writableElements(for: operation),
             positions: try indices.writableElements(for: operation))

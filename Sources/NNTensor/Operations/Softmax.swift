@@ -7,17 +7,17 @@ import NNStore
 /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is no such dimension;
 ///   ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` if the elements are no floats.
 public func softmax(_ x: Tensor, dimension: Int) throws -> Tensor {
-    try Softmax(name: "softmax", isLogarithm: false)(x, dimension)
+    try SoftmaxOperation(name: "softmax", isLogarithm: false)(x, dimension)
 }
 
 /// The logarithm of ``softmax(_:dimension:)``, more exactly than by two functions.
 ///
 /// - Throws: as ``softmax(_:dimension:)``.
 public func logSoftmax(_ x: Tensor, dimension: Int) throws -> Tensor {
-    try Softmax(name: "logSoftmax", isLogarithm: true)(x, dimension)
+    try SoftmaxOperation(name: "logSoftmax", isLogarithm: true)(x, dimension)
 }
 
-private struct Softmax {
+private struct SoftmaxOperation {
     let name: String
     let isLogarithm: Bool
 
@@ -61,8 +61,8 @@ private struct Softmax {
         let destination = try output.writableElements(for: name)
         let isDouble = x.dtype == .f64
         let rows = x.count / length
-        let rowsPerTask = max(1, Softmax.piece / length)
-        let threads = x.count < 4 * Softmax.piece ? 1 : Parallelism.threads
+        let rowsPerTask = max(1, SoftmaxOperation.piece / length)
+        let threads = x.count < 4 * SoftmaxOperation.piece ? 1 : Parallelism.threads
         Parallelism.forEach((rows + rowsPerTask - 1) / rowsPerTask, threads: threads) { [isLogarithm] task in
             let first = task * rowsPerTask
             let count = min(rowsPerTask, rows - first)

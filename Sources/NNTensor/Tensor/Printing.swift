@@ -10,6 +10,7 @@ extension Tensor: CustomStringConvertible {
     /// The values as PyTorch prints them: four digits behind the point, large tensors shortened to three elements at each
     /// end, dtype and history where they are not the usual ones. Dtypes have their names here (`F16`).
     public var description: String {
+        if isUninitialized { return "<UninitializedParameter>" }
         let name = self is Parameter ? "Parameter containing:\n" : ""
         if storage.byteCount == 0 && count > 0 { return name + "tensor(..., \(dtype) \(shape))" }
         guard dtype.elementType != nil else { return name + "tensor(..., size=\(shape), dtype=\(dtype))" }

@@ -10,35 +10,46 @@ import NNStore
 /// state dict or a `StateTensor`.
 public class Tensor {
     /// The memory that the tensor looks into.
-    public internal(set) var storage: Storage
+    public final internal(set) var storage: Storage
     /// How it does: dtype, shape, strides and offset, all in elements.
-    public internal(set) var layout: TensorLayout
+    public final internal(set) var layout: TensorLayout {
+        get {
+            if isUninitialized { fatalError("\(TensorError.uninitialized(what: "this parameter"))") }
+            return currentLayout
+        }
+        set { currentLayout = newValue }
+    }
+
+    /// ``layout``, before there is a value as well.
+    final var currentLayout: TensorLayout
+    /// Whether this is a parameter that has no value yet.
+    final var isUninitialized = false
 
     /// What ``backward(_:retainGraph:)`` has added up so far for this leaf, with its dtype and shape; `nil` before the
     /// first time.
-    public var grad: Tensor?
+    public final var grad: Tensor?
 
     /// The operation that made the value, while it is recorded.
-    var node: Node?
+    final var node: Node?
     /// The tensor that this one is a view of, itself not a view.
-    var base: Tensor?
+    final var base: Tensor?
     /// How often the value was changed in place by recorded operations. A view whose base was changed since it looked
     /// takes its node anew.
-    var history = 0
+    final var history = 0
     /// ``history`` of the base when ``node`` was made.
-    var baseHistory = 0
+    final var baseHistory = 0
     /// Whether a leaf wants a gradient.
-    var wantsGradient = false
+    final var wantsGradient = false
     /// Whether this is a Swift number that became a tensor: it does not decide the dtype of a result.
-    var isNumber = false
+    final var isNumber = false
     /// The number itself, for results in F64: as a tensor it is F32.
-    var exactNumber: Double?
+    final var exactNumber: Double?
     /// Whether the view was made while nothing was recorded, so that its base would not know of changes.
-    var isUnrecordedView = false
+    final var isUnrecordedView = false
 
     init(_ storage: Storage, _ layout: TensorLayout) {
         self.storage = storage
-        self.layout = layout
+        currentLayout = layout
     }
 
     /// A tensor over a storage, which other tensors may look into too.

@@ -1,0 +1,41 @@
+import CVectorMath
+import NNStore
+
+/// The windows of one image, written out as the columns of a matrix. Belongs to one thread.
+@safe final class Columns {
+    let elements: Elements
+
+    /// Room for `count` elements.
+    init(_ count: Int, _ type: nnstore_element) {
+        let dtype: DType = type == nnstore_f64 ? .f64 : .f32
+        elements = orStop { try Tensor.result(dtype, [count]).writableElements(for: "conv2d") }
+    }
+
+    /// Writes the windows of the image that begins at an element of `images`.
+    func unfold(_ windows: nnstore_windows, _ images: Elements, at offset: Int) {
+        let (image, columns) = unsafe (images.address(offset)!, elements.address(0)!)
+        unsafe withUnsafePointer(to: windows) { windows in
+            if elements.type == nnstore_f64 {
+                unsafe nnstore_unfold_f64(
+                    windows, image.assumingMemoryBound(to: Double.self), columns.assumingMemoryBound(to: Double.self))
+            } else {
+                unsafe nnstore_unfold_f32(
+                    windows, image.assumingMemoryBound(to: Float.self), columns.assumingMemoryBound(to: Float.self))
+            }
+        }
+    }
+
+    /// Adds what stands in the windows to the image that begins at an element of `images`.
+    func fold(_ windows: nnstore_windows, _ images: Elements, at offset: Int) {
+        let (image, columns) = unsafe (images.address(offset)!, elements.address(0)!)
+        unsafe withUnsafePointer(to: windows) { windows in
+            if elements.type == nnstore_f64 {
+                unsafe nnstore_fold_f64(
+                    windows, columns.assumingMemoryBound(to: Double.self), image.assumingMemoryBound(to: Double.self))
+            } else {
+                unsafe nnstore_fold_f32(
+                    windows, columns.assumingMemoryBound(to: Float.self), image.assumingMemoryBound(to: Float.self))
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import NNStore
+
+/// The elements less their mean, divided by their standard deviation, over the last dimensions (J. Ba, J. Kiros, G. Hinton:
+/// Layer Normalization, 2016).
+///
+/// - Parameters:
+///   - shape: the last extents, over which means and deviations are taken.
+///   - weight, bias: what the result is multiplied by, and what is added to it, both of that shape.
+///   - epsilon: is added to the variance.
+/// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)`` if `shape` is not how the tensor's shape ends;
+///   ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` if the elements are no floats.
+public func layerNorm(
+    _ x: Tensor, _ shape: [Int], weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Double = 1e-5
+) throws -> Tensor {
+    guard !shape.isEmpty, x.shape.suffix(shape.count).elementsEqual(shape) else {
+        throw TensorError.shapeMismatch(
+            operation: "layerNorm", shapes: [x.shape, shape], reason: "the second must be how the first one ends")
+    }
+    let axes = Array(x.rank - shape.count..<x.rank)
+    let (mean, variance) = try x.meanAndVariance(axes)
+    return try x.normalized(mean, variance, weight, bias, epsilon)
+}
+
+/// The elements less their channel's mean, divided by the channel's standard deviation (S. Ioffe, C. Szegedy: Batch
+/// Normalization, 2015).
+///
+/// - Parameters:
+///   - x: `[batch, channels, ...]`
+///   - mean, variance: what is used instead of the batch's, `[channels]` each; with neither, the batch's own.
+///   - weight, bias: what the result is multiplied by, and what is added to it, `[channels]`.
+///   - epsilon: is added to the variance.
+/// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)``;
+///   ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` if the elements are no floats.
+public func batchNorm(
+    _ x: Tensor, mean: Tensor? = nil, variance: Tensor? = nil, weight: Tensor? = nil, bias: Tensor? = nil,
+    epsilon: Double = 1e-5
+) throws -> Tensor {
+    var batch = try BatchNormalization(x)
+    return try batch.normalized(mean, variance, weight, bias, epsilon)
+}
+
+/// A batch to be normalised by channel.
+struct BatchNormalization {
+    let x: Tensor
+    /// The batch's own mean and biased variance by channel, `[1, channels, 1, ...]`, once they are asked for.
+    private(set) var statistics: (mean: Tensor, variance: Tensor)?
+
+    init(_ x: Tensor) throws {
+        guard x.rank >= 2 else {
+            throw TensorError.shapeMismatch(operation: "batchNorm", shapes: [x.shape], reason: "[batch, channels, ...] is wanted")
+        }
+        self.x = x
+    }
+
+    /// The number of elements of a channel.
+    var countPerChannel: Int { x.count / max(1, x.shape[1]) }
+
+    mutating func normalized(
+        _ mean: Tensor?, _ variance: Tensor?, _ weight: Tensor?, _ bias: Tensor?, _ epsilon: Double
+    ) throws -> Tensor {
+        let channels = x.shape[1]
+        let shape = [1, channels] + [Int](repeating: 1, count: x.rank - 2)
+        func spread(_ tensor: Tensor?) throws -> Tensor? {
+            guard let tensor else { return nil }
+            guard tensor.shape == [channels] else {
+                throw TensorError.shapeMismatch(
+                    operation: "batchNorm", shapes: [x.shape, tensor.shape], reason: "there must be one number for each of \(channels) channels")
+            }
+            return try tensor.reshape(shape)
+        }
+        if mean == nil || variance == nil {
+            statistics = try x.meanAndVariance((0..<x.rank).filter { $0 != 1 })
+        }
+        return try x.normalized(
+            spread(mean) ?? statistics!.mean, spread(variance) ?? statistics!.variance, spread(weight), spread(bias), epsilon)
+    }
+}
+
+extension Tensor {
+    /// Mean and biased variance over some dimensions, which stay with extent 1.
+    fileprivate func meanAndVariance(_ axes: [Int]) throws -> (mean: Tensor, variance: Tensor) {
+        (try mean(axes, keepDimensions: true), try variance(axes, correction: 0, keepDimensions: true))
+    }
+
+    fileprivate func normalized(
+        _ mean: Tensor, _ variance: Tensor, _ weight: Tensor?, _ bias: Tensor?, _ epsilon: Double
+    ) throws -> Tensor {
+        let deviation = try UnaryOperation.sqrt(BinaryOperation.add(variance, Tensor(number: epsilon)))
+        var result = try BinaryOperation.divide(BinaryOperation.subtract(self, mean), deviation)
+        if let weight { result = try BinaryOperation.multiply(result, weight) }
+        if let bias { result = try BinaryOperation.add(result, bias) }
+        return result
+    }
+}

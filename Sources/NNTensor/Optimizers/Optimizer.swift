@@ -1,0 +1,96 @@
+import NNStore
+
+/// Changes parameters by their gradients.
+///
+/// ```swift
+/// let optimizer = Adam(net.parameters(), learningRate: 1e-3)
+/// optimizer.zeroGrad()
+/// try loss(net(x), y).backward()
+/// try optimizer.step()
+/// ```
+///
+/// An optimizer holds its parameters: what is added to a model later it does not change. A parameter without a gradient is
+/// passed over.
+open class Optimizer {
+    /// Parameters that are treated alike.
+    public struct ParameterGroup {
+        /// The parameters.
+        public let parameters: [Parameter]
+        /// By how much of its gradient a parameter is changed.
+        public var learningRate: Double
+        /// How much a parameter shrinks.
+        public var weightDecay: Double
+
+        /// Parameters with values of their own; those that the optimizer is given otherwise for what is `nil`.
+        public init(_ parameters: [Parameter], learningRate: Double? = nil, weightDecay: Double? = nil) {
+            self.parameters = parameters
+            self.learningRate = learningRate ?? .nan
+            self.weightDecay = weightDecay ?? .nan
+        }
+    }
+
+    /// The parameters, each in one group.
+    public final var groups: [ParameterGroup]
+
+    /// Stops the program if a parameter is in two places, a number is negative, or there is no parameter.
+    init(_ groups: [ParameterGroup], learningRate: Double, weightDecay: Double) {
+        self.groups = groups.map { group in
+            var group = group
+            if group.learningRate.isNaN { group.learningRate = learningRate }
+            if group.weightDecay.isNaN { group.weightDecay = weightDecay }
+            return group
+        }
+        let name = "\(type(of: self))"
+        let parameters = self.groups.flatMap(\.parameters)
+        guard !parameters.isEmpty else { fatalError("\(name): there are no parameters to change") }
+        guard Set(parameters.map(ObjectIdentifier.init)).count == parameters.count else {
+            fatalError("\(name): a parameter is there twice. parameters() lists each once; a parameter belongs to one group")
+        }
+        guard self.groups.allSatisfy({ $0.learningRate >= 0 && $0.weightDecay >= 0 }) else {
+            fatalError("\(name): learning rates and weight decays are not negative")
+        }
+    }
+
+    /// Changes all parameters that have a gradient.
+    ///
+    /// - Throws: ``TensorError``.
+    public final func step() throws {
+        try noGrad {
+            var number = 0
+            for group in groups {
+                for parameter in group.parameters {
+                    if let gradient = parameter.grad { try update(parameter, number, gradient, group) }
+                    number += 1
+                }
+            }
+        }
+    }
+
+    /// Forgets the gradients of all parameters.
+    public final func zeroGrad() {
+        for group in groups { for parameter in group.parameters { parameter.grad = nil } }
+    }
+
+    /// Changes one parameter. `number` is its place among all.
+    func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {}
+
+    /// What is kept for the parameter of a number, by PyTorch's names.
+    func state(of number: Int) -> [(name: String, tensor: Tensor)] { [] }
+
+    /// Takes what was kept for the parameter of a number.
+    func setState(_ state: [String: Tensor], of number: Int) {}
+
+    /// What must be kept for a parameter that anything is kept for, and whether it has the parameter's shape and dtype.
+    var stateNames: [(name: String, isLikeParameter: Bool)] { [] }
+
+    /// A group's numbers and switches by PyTorch's names.
+    func options(of group: ParameterGroup) -> [(String, StateTree)] { [] }
+
+    /// Takes the numbers and switches that concern all groups.
+    func setOptions(_ options: StateTree) throws {}
+}
+
+extension Optimizer {
+    /// The parameters of all groups, in the order in which they are numbered.
+    public final var parameters: [Parameter] { groups.flatMap(\.parameters) }
+}

@@ -1,0 +1,122 @@
+import NNStore
+
+extension Optimizer {
+    /// All that the optimizer keeps, in the shape of PyTorch's: `state`, by the number of the parameter, and `param_groups`
+    /// with learning rates, other options and the numbers of their parameters. The tensors are the optimizer's own.
+    ///
+    /// - Throws: `StoreError` if a layout can't be stored.
+    public final func stateDict() throws -> StateTree {
+        var state = StateDictionary()
+        var next = 0
+        var parameterGroups: [StateTree] = []
+        for group in groups {
+            let numbers = next..<next + group.parameters.count
+            next = numbers.upperBound
+            for number in numbers {
+                let kept = try self.state(of: number).map { ($0.name, StateTree.tensor(try $0.tensor.stateTensor())) }
+                if !kept.isEmpty { state[.integer(number)] = .dictionary(kept) }
+            }
+            parameterGroups.append(
+                .dictionary(options(of: group) + [("params", .list(numbers.map { .integer($0) }))]))
+        }
+        return .dictionary([("state", .dictionary(state)), ("param_groups", .list(parameterGroups))])
+    }
+
+    /// Takes over what another optimizer of this kind kept, as ``stateDict()`` gave it, here or in PyTorch. The tensors are
+    /// copied. All is compared before anything is changed.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` with what does not fit: groups, numbers of parameters,
+    ///   shapes or dtypes.
+    public final func load(stateDict: StateTree) throws {
+        let name = "\(type(of: self))"
+        guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"] else {
+            throw OptimizerState.error(name, "a state dict has \"state\" and \"param_groups\"; this one does not")
+        }
+        guard saved.count == groups.count else {
+            throw OptimizerState.error(name, "the state dict has \(saved.count) groups of parameters, the optimizer \(groups.count)")
+        }
+        // A number in the state dict stands for the parameter at the same place of the same group.
+        var numbers: [StateKey: Int] = [:]
+        var fresh = groups
+        for (place, (group, options)) in zip(groups, saved).enumerated() {
+            guard case .list(let saved, _)? = options["params"], saved.count == group.parameters.count else {
+                throw OptimizerState.error(
+                    name, "group \(place) has \(group.parameters.count) parameters here and not as many in the state dict")
+            }
+            for number in saved {
+                guard let key = number.int else { throw OptimizerState.error(name, "group \(place): \"params\" should be numbers") }
+                numbers[.integer(key)] = numbers.count
+            }
+            fresh[place].learningRate = try options.number("lr", of: name)
+            fresh[place].weightDecay = try options.number("weight_decay", of: name)
+        }
+        // Options first, on which it depends what must be kept.
+        let before = options(of: groups[0])
+        if let first = saved.first { try setOptions(first) }
+        do {
+            let states = try readStates(state, numbers, name)
+            for number in 0..<numbers.count { setState(states[number] ?? [:], of: number) }
+            groups = fresh
+        } catch {
+            try setOptions(.dictionary(before))
+            throw error
+        }
+    }
+
+    private func readStates(_ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String) throws -> [Int: [String: Tensor]] {
+        let parameters = parameters
+        var states: [Int: [String: Tensor]] = [:]
+        for entry in state {
+            guard let number = numbers[entry.key] else {
+                throw OptimizerState.error(name, "there is a state for parameter \(entry.key), which is in no group")
+            }
+            for (key, isLikeParameter) in stateNames {
+                guard let value = entry.value[key] else {
+                    // PyTorch keeps None where there is no momentum.
+                    throw OptimizerState.error(name, "the state of parameter \(entry.key) has no \"\(key)\"")
+                }
+                if case .null = value { continue }
+                let tensor = try value.stateTensorValue().map { try Tensor(storage: $0.storage, layout: $0.layout).copied("load") }
+                guard let tensor else { throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is no tensor") }
+                let parameter = parameters[number]
+                if isLikeParameter && (parameter.isUninitialized || tensor.shape != parameter.shape || tensor.dtype != parameter.dtype) {
+                    throw OptimizerState.error(
+                        name, "\"\(key)\" of parameter \(entry.key) is \(tensor.dtype) \(tensor.shape), the parameter "
+                            + "\(parameter.currentLayout.dtype) \(parameter.shapeDescription)")
+                }
+                guard isLikeParameter || tensor.count == 1 && tensor.dtype.elementType != nil else {
+                    throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is not a number")
+                }
+                states[number, default: [:]][key] = tensor
+            }
+        }
+        return states
+    }
+}
+
+enum OptimizerState {
+    static func error(_ name: String, _ reason: String) -> TensorError {
+        .invalidArgument(operation: "\(name).load(stateDict:)", reason: reason)
+    }
+}
+
+extension StateTree {
+    /// A number, be it an integer or a double.
+    var number: Double? { double ?? int.map(Double.init) }
+
+    func number(_ key: String, of name: String) throws -> Double {
+        guard let value = self[key]?.number else { throw OptimizerState.error(name, "\"\(key)\" should be a number") }
+        return value
+    }
+
+    func flag(_ key: String, of name: String) throws -> Bool {
+        guard let value = self[key]?.bool else { throw OptimizerState.error(name, "\"\(key)\" should be true or false") }
+        return value
+    }
+
+    /// The tensor, or a number as one.
+    fileprivate func stateTensorValue() throws -> StateTensor? {
+        if let tensor { return tensor }
+        return try number.map { try Tensor($0).stateTensor() }
+    }
+}
