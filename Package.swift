@@ -73,7 +73,8 @@ let package = Package(
             name: "NNInteropTests",
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
-        .testTarget(name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath"]),
+        .testTarget(
+            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath"], exclude: ["Goldens"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

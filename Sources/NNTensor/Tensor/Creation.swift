@@ -22,7 +22,7 @@ extension Tensor {
     /// A tensor whose elements are all `value`.
     public static func full(_ shape: [Int], _ value: Double, dtype: DType = .f32) -> Tensor {
         let tensor = zeros(shape, dtype: dtype)
-        orStop { try tensor.writeValues(of: Tensor([value], dtype: .f64), "full") }
+        orStop { try tensor.writeValues(of: Tensor(value, dtype: .f64), "full") }
         return tensor
     }
 
