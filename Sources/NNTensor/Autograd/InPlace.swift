@@ -43,7 +43,9 @@ extension Tensor {
         }
         if Tensor.isRecording([self, other]) {
             try refuseInPlace(name)
-            return try assign(try operation(self, other), name)
+            // What a gradient will need of the old value has to be kept, for it is about to go.
+            let old = operation.savesLeft(self, other) ? try clone() : self
+            return try assign(try operation(old, other), name)
         }
         try refuseOverlap(name)
         let overlaps = other.storage === storage && other.layout != layout

@@ -124,7 +124,7 @@ public enum Initializer {
     }
 
     private static func fans(_ tensor: Tensor, _ operation: String) throws -> (in: Int, out: Int) {
-        try requireValue(tensor, operation)
+        try tensor.requireValue(operation)
         guard tensor.rank >= 2 else {
             throw TensorError.invalidArgument(
                 operation: operation, reason: "a weight has at least two dimensions, [out, in, ...]; this has shape \(tensor.shape)")
@@ -133,16 +133,12 @@ public enum Initializer {
         return (tensor.shape[1] * window, tensor.shape[0] * window)
     }
 
-    static func requireValue(_ tensor: Tensor, _ operation: String) throws {
-        if tensor.isUninitialized { throw TensorError.uninitialized(what: "\(operation): the parameter") }
-    }
-
     /// Draws in the dtype that operations run in, so that halves are rounded once.
     private static func fill(
         _ tensor: Tensor, _ distribution: Tensor.Distribution, scale: Double, shift: Double, _ operation: String,
         _ generator: Generator?
     ) throws {
-        try requireValue(tensor, operation)
+        try tensor.requireValue(operation)
         let drawn = try Tensor.result(Promotion.computing(tensor.dtype), tensor.shape)
         try drawn.fillRandomly(distribution, generator)
         if scale != 1 { try drawn.update(.multiply, Tensor(number: scale)) }
@@ -151,7 +147,7 @@ public enum Initializer {
     }
 
     static func write(_ values: Tensor, to tensor: Tensor, _ operation: String) throws {
-        try requireValue(tensor, operation)
+        try tensor.requireValue(operation)
         try noGrad { try tensor.writeValues(of: values, operation) }
     }
 }

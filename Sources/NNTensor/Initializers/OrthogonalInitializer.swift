@@ -10,7 +10,7 @@ extension Initializer {
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` for fewer than two dimensions, or for extents beyond
     ///   what LAPACK can take.
     public static func orthogonal(_ tensor: Tensor, gain: Double = 1, generator: Generator? = nil) throws {
-        try requireValue(tensor, "orthogonal")
+        try tensor.requireValue("orthogonal")
         guard tensor.rank >= 2, tensor.count <= Int(Int32.max) else {
             throw TensorError.invalidArgument(
                 operation: "orthogonal", reason: "shape \(tensor.shape): two dimensions or more, and at most 2^31 elements, are wanted")

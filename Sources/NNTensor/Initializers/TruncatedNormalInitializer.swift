@@ -18,7 +18,7 @@ extension Initializer {
         _ tensor: Tensor, mean: Double = 0, standardDeviation: Double = 1, from lower: Double = -2, to upper: Double = 2,
         generator: Generator? = nil
     ) throws {
-        try requireValue(tensor, "truncatedNormal")
+        try tensor.requireValue("truncatedNormal")
         guard lower < upper, standardDeviation > 0 else {
             throw TensorError.invalidArgument(
                 operation: "truncatedNormal",

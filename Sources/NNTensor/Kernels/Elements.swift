@@ -47,7 +47,7 @@ extension Tensor {
     ///
     /// - Throws: ``TensorError/uninitialized(what:)`` for a parameter without a value.
     func elements(for operation: String) throws -> Elements {
-        if isUninitialized { throw TensorError.uninitialized(what: "\(operation): the parameter") }
+        try requireValue(operation)
         return try Elements(try storage.readableMemory(), layout, operation: operation)
     }
 

@@ -8,6 +8,11 @@ public struct StateMismatch: Sendable, Hashable {
         public var model: String
         /// Dtype and shape in the state dict.
         public var state: String
+
+        /// An entry and what it is on both sides.
+        public init(name: String, model: String, state: String) {
+            (self.name, self.model, self.state) = (name, model, state)
+        }
     }
 
     /// Names that share memory on one side only.
@@ -16,6 +21,9 @@ public struct StateMismatch: Sendable, Hashable {
         public var model: [String]
         /// Names that are one in the state dict.
         public var state: [String]
+
+        /// Names that are one on each side.
+        public init(model: [String], state: [String]) { (self.model, self.state) = (model, state) }
     }
 
     /// Names that the model has and the state dict lacks.

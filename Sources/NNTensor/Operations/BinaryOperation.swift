@@ -13,6 +13,22 @@ struct BinaryOperation: Sendable {
         case comparison
     }
 
+    /// One or both of the operands.
+    struct Operands: OptionSet, Sendable {
+        let rawValue: Int
+        static let left = Operands(rawValue: 1)
+        static let right = Operands(rawValue: 2)
+        static let both: Operands = [.left, .right]
+
+        init(rawValue: Int) { self.rawValue = rawValue }
+
+        init(wantingGradients left: Tensor, _ right: Tensor) {
+            self = []
+            if left.requiresGrad { insert(.left) }
+            if right.requiresGrad { insert(.right) }
+        }
+    }
+
     /// The gradients of both operands, from that of the result, the operands and the result.
     typealias Gradient =
         @Sendable (_ gradient: Tensor, _ left: Tensor, _ right: Tensor, _ isNeeded: [Bool]) throws -> [Tensor?]
@@ -20,20 +36,20 @@ struct BinaryOperation: Sendable {
     let name: String
     let kernel: nnstore_binary
     let kind: Kind
-    /// Whether the gradient of the left (right) operand needs the values of both.
-    let leftNeedsValues: Bool
-    let rightNeedsValues: Bool
+    /// Whose gradients need the left operand's value, and whose the right one's.
+    let leftIsNeededBy: Operands
+    let rightIsNeededBy: Operands
     let gradient: Gradient?
 
     init(
-        _ name: String, _ kernel: nnstore_binary, _ kind: Kind, leftNeedsValues: Bool = true, rightNeedsValues: Bool = true,
+        _ name: String, _ kernel: nnstore_binary, _ kind: Kind, leftIsNeededBy: Operands = .both, rightIsNeededBy: Operands = .both,
         gradient: Gradient? = nil
     ) {
         self.name = name
         self.kernel = kernel
         self.kind = kind
-        self.leftNeedsValues = leftNeedsValues
-        self.rightNeedsValues = rightNeedsValues
+        self.leftIsNeededBy = leftIsNeededBy
+        self.rightIsNeededBy = rightIsNeededBy
         self.gradient = gradient
     }
 
@@ -49,15 +65,23 @@ struct BinaryOperation: Sendable {
 
     /// The result, recorded.
     func callAsFunction(_ left: Tensor, _ right: Tensor) throws -> Tensor {
+        for operand in [left, right] { try operand.requireValue(name) }
         let result = try values(left, right)
         if let gradient, Tensor.isRecording([left, right]) {
-            let needsValues = left.requiresGrad && leftNeedsValues || right.requiresGrad && rightNeedsValues
-            let saved = needsValues ? (SavedValue(left, for: name), SavedValue(right, for: name)) : nil
+            let savedLeft = savesLeft(left, right) ? SavedValue(left, for: name) : nil
+            let wanted = Operands(wantingGradients: left, right)
+            let savedRight = rightIsNeededBy.isDisjoint(with: wanted) ? nil : SavedValue(right, for: name)
             result.record(name, [left, right]) { incoming, isNeeded in
-                try gradient(incoming, saved?.0.value() ?? incoming, saved?.1.value() ?? incoming, isNeeded)
+                // In the place of a value that no gradient looks at stands any tensor.
+                try gradient(incoming, savedLeft?.value() ?? incoming, savedRight?.value() ?? incoming, isNeeded)
             }
         }
         return result
+    }
+
+    /// Whether the gradients of a recorded operation will need the left operand as it is now.
+    func savesLeft(_ left: Tensor, _ right: Tensor) -> Bool {
+        gradient != nil && !leftIsNeededBy.isDisjoint(with: Operands(wantingGradients: left, right))
     }
 
     /// The result, not recorded.
@@ -90,18 +114,20 @@ struct BinaryOperation: Sendable {
 }
 
 extension BinaryOperation {
-    static let add: BinaryOperation = .init("add", nnstore_add, .promoted, leftNeedsValues: false, rightNeedsValues: false) {
+    static let add: BinaryOperation = .init("add", nnstore_add, .promoted, leftIsNeededBy: [], rightIsNeededBy: []) {
         gradient, _, _, _ in [gradient, gradient]
     }
     static let subtract: BinaryOperation = .init(
-        "subtract", nnstore_subtract, .promoted, leftNeedsValues: false, rightNeedsValues: false
+        "subtract", nnstore_subtract, .promoted, leftIsNeededBy: [], rightIsNeededBy: []
     ) { gradient, _, _, isNeeded in
         [gradient, isNeeded[1] ? try UnaryOperation.negative(gradient) : nil]
     }
-    static let multiply: BinaryOperation = .init("multiply", nnstore_multiply, .promoted) { gradient, left, right, isNeeded in
+    static let multiply: BinaryOperation = .init(
+        "multiply", nnstore_multiply, .promoted, leftIsNeededBy: .right, rightIsNeededBy: .left
+    ) { gradient, left, right, isNeeded in
         [isNeeded[0] ? try multiply(gradient, right) : nil, isNeeded[1] ? try multiply(gradient, left) : nil]
     }
-    static let divide: BinaryOperation = .init("divide", nnstore_divide, .float) { gradient, left, right, isNeeded in
+    static let divide: BinaryOperation = .init("divide", nnstore_divide, .float, leftIsNeededBy: .right) { gradient, left, right, isNeeded in
         let quotient = try divide(gradient, right)
         return [quotient, isNeeded[1] ? try UnaryOperation.negative(multiply(quotient, divide(left, right))) : nil]
     }

@@ -19,6 +19,7 @@ public func conv2d(
     _ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil, stride: Extent2d = 1, padding: Extent2d = 0,
     dilation: Extent2d = 1, groups: Int = 1
 ) throws -> Tensor {
+    for operand in [x, weight, bias ?? x] { try operand.requireValue("conv2d") }
     if x.rank == 3 {
         let batch = try x.unsqueeze(0)
         return try conv2d(batch, weight, bias, stride: stride, padding: padding, dilation: dilation, groups: groups).squeeze(0)

@@ -9,6 +9,7 @@ import NNStore
 /// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)`` if the inner extents differ or there is a scalar;
 ///   ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` if the dtypes differ or are booleans.
 public func matmul(_ left: Tensor, _ right: Tensor) throws -> Tensor {
+    for operand in [left, right] { try operand.requireValue("matmul") }
     guard left.rank > 0, right.rank > 0 else {
         throw TensorError.shapeMismatch(
             operation: "matmul", shapes: [left.shape, right.shape], reason: "a scalar is no matrix. Use * for scaling")
@@ -43,6 +44,7 @@ public func matmul(_ left: Tensor, _ right: Tensor) throws -> Tensor {
 /// - Returns: `[..., out]`
 /// - Throws: as ``matmul(_:_:)``.
 public func linear(_ x: Tensor, _ weight: Tensor, _ bias: Tensor? = nil) throws -> Tensor {
+    for operand in [x, weight, bias ?? x] { try operand.requireValue("linear") }
     guard weight.rank == 2, x.rank >= 1, bias.map({ $0.shape == [weight.shape[0]] }) ?? true else {
         throw TensorError.shapeMismatch(
             operation: "linear", shapes: [x.shape, weight.shape] + (bias.map { [$0.shape] } ?? []),

@@ -30,6 +30,7 @@ struct UnaryOperation: Sendable {
 
     /// The result, recorded.
     func callAsFunction(_ argument: Tensor) throws -> Tensor {
+        try argument.requireValue(name)
         let isTest = kernel == nnstore_is_nan || kernel == nnstore_is_finite
         let dtype = isFloat ? Promotion.float(argument.dtype) : argument.dtype
         let result = try Tensor.result(isTest ? .bool : dtype, argument.shape)

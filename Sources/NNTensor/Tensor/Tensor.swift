@@ -122,6 +122,11 @@ extension Tensor {
         try StateTensor(storage: storage, layout: layout, requiresGrad: requiresGrad)
     }
 
+    /// - Throws: ``TensorError/uninitialized(what:)`` for a parameter without a value.
+    func requireValue(_ operation: String) throws {
+        if isUninitialized { throw TensorError.uninitialized(what: "\(operation): the parameter") }
+    }
+
     /// A dimension as a number from 0 on.
     func axis(_ dimension: Int, _ operation: String) throws -> Int {
         let axis = dimension < 0 ? dimension + rank : dimension

@@ -7,7 +7,8 @@ extension Tensor {
     ///
     /// - Throws: ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` for dtypes without operations.
     public func elements<Element: TensorElement>(as type: Element.Type = Element.self) throws -> [Element] {
-        try converted(to: Element.dtype, "elements(as:)").stateTensor().elements(as: Element.self)
+        try requireValue("elements(as:)")
+        return try converted(to: Element.dtype, "elements(as:)").stateTensor().elements(as: Element.self)
     }
 
     /// The truth values in row-major order: whether each element is other than 0.
@@ -19,6 +20,7 @@ extension Tensor {
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is more than one element, or none.
     public func item<Element: TensorElement>(as type: Element.Type) throws -> Element {
+        try requireValue("item")
         guard count == 1 else {
             throw TensorError.invalidArgument(
                 operation: "item", reason: "shape \(shape) has \(count) elements, only a single one is a number")
@@ -57,6 +59,7 @@ extension Tensor {
     ///
     /// - Throws: what reading the storage throws.
     public func clone() throws -> Tensor {
+        try requireValue("clone")
         let result = try copied("clone")
         result.record("clone", [self]) { gradient, _ in [gradient] }
         return result
