@@ -68,13 +68,16 @@ let package = Package(
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
 
+        .executableTarget(
+            name: "BuildersGuide", dependencies: ["NNStore", "NNTensor"], path: "Examples/BuildersGuide"),
+
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
         .testTarget(
             name: "NNInteropTests",
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath"], exclude: ["Goldens"]),
+            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"], exclude: ["Goldens"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

@@ -32,6 +32,24 @@ public struct StateDict {
         for (name, tensor) in entries { tensors[name] = .some(tensor) }
     }
 
+    /// The entries of a tree: tensors, and null for what has no value; inside of other dictionaries, by their paths.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is anything else.
+    public init(_ tree: StateTree) throws { try add(tree, "") }
+
+    private mutating func add(_ tree: StateTree, _ path: String) throws {
+        switch tree {
+        case .tensor(let tensor): tensors[path] = .some(try Tensor(storage: tensor.storage, layout: tensor.layout))
+        case .null where !path.isEmpty: tensors[path] = .some(nil)
+        case .dictionary(let entries):
+            for entry in entries { try add(entry.value, path.joined("\(entry.key)")) }
+        default:
+            throw TensorError.invalidArgument(
+                operation: "StateDict",
+                reason: (path.isEmpty ? "the tree" : "\"\(path)\"") + " is neither a tensor nor a dictionary of tensors")
+        }
+    }
+
     /// The names in order.
     public var keys: [String] { Array(tensors.keys) }
 

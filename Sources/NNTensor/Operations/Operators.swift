@@ -128,6 +128,9 @@ extension Tensor {
 
 // MARK: Comparison
 
+// Floats on the left of < and the like are generic: a concrete Double there would win over Swift's own comparison in
+// `loss.item() < 0.5`, where the literal can be a tensor as well.
+
 extension Tensor {
     /// Whether the elements are equal, BOOL.
     public static func .== (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.equal(left, right) } }
@@ -164,11 +167,11 @@ extension Tensor {
     /// Whether, of the elements, the left one is less, BOOL; the right side is a number.
     public static func < (left: Tensor, right: Double) -> Tensor { left < Tensor(number: right) }
     /// Whether, of the elements, the left one is less, BOOL; the left side is a number.
-    public static func < (left: Double, right: Tensor) -> Tensor { Tensor(number: left) < right }
+    public static func < <Number: BinaryFloatingPoint>(left: Number, right: Tensor) -> Tensor {
+        Tensor(number: Double(left)) < right
+    }
     /// Whether, of the elements, the left one is less, BOOL; the right side is a number.
     public static func < (left: Tensor, right: Float) -> Tensor { left < Tensor(number: Double(right)) }
-    /// Whether, of the elements, the left one is less, BOOL; the left side is a number.
-    public static func < (left: Float, right: Tensor) -> Tensor { Tensor(number: Double(left)) < right }
     /// Whether, of the elements, the left one is less, BOOL; the right side is a number.
     public static func < (left: Tensor, right: Int) -> Tensor { left < Tensor(number: right) }
     /// Whether, of the elements, the left one is less, BOOL; the left side is a number.
@@ -179,11 +182,11 @@ extension Tensor {
     /// Whether, of the elements, the left one is less or equal, BOOL; the right side is a number.
     public static func <= (left: Tensor, right: Double) -> Tensor { left <= Tensor(number: right) }
     /// Whether, of the elements, the left one is less or equal, BOOL; the left side is a number.
-    public static func <= (left: Double, right: Tensor) -> Tensor { Tensor(number: left) <= right }
+    public static func <= <Number: BinaryFloatingPoint>(left: Number, right: Tensor) -> Tensor {
+        Tensor(number: Double(left)) <= right
+    }
     /// Whether, of the elements, the left one is less or equal, BOOL; the right side is a number.
     public static func <= (left: Tensor, right: Float) -> Tensor { left <= Tensor(number: Double(right)) }
-    /// Whether, of the elements, the left one is less or equal, BOOL; the left side is a number.
-    public static func <= (left: Float, right: Tensor) -> Tensor { Tensor(number: Double(left)) <= right }
     /// Whether, of the elements, the left one is less or equal, BOOL; the right side is a number.
     public static func <= (left: Tensor, right: Int) -> Tensor { left <= Tensor(number: right) }
     /// Whether, of the elements, the left one is less or equal, BOOL; the left side is a number.
@@ -194,11 +197,11 @@ extension Tensor {
     /// Whether, of the elements, the left one is greater, BOOL; the right side is a number.
     public static func > (left: Tensor, right: Double) -> Tensor { left > Tensor(number: right) }
     /// Whether, of the elements, the left one is greater, BOOL; the left side is a number.
-    public static func > (left: Double, right: Tensor) -> Tensor { Tensor(number: left) > right }
+    public static func > <Number: BinaryFloatingPoint>(left: Number, right: Tensor) -> Tensor {
+        Tensor(number: Double(left)) > right
+    }
     /// Whether, of the elements, the left one is greater, BOOL; the right side is a number.
     public static func > (left: Tensor, right: Float) -> Tensor { left > Tensor(number: Double(right)) }
-    /// Whether, of the elements, the left one is greater, BOOL; the left side is a number.
-    public static func > (left: Float, right: Tensor) -> Tensor { Tensor(number: Double(left)) > right }
     /// Whether, of the elements, the left one is greater, BOOL; the right side is a number.
     public static func > (left: Tensor, right: Int) -> Tensor { left > Tensor(number: right) }
     /// Whether, of the elements, the left one is greater, BOOL; the left side is a number.
@@ -209,11 +212,11 @@ extension Tensor {
     /// Whether, of the elements, the left one is greater or equal, BOOL; the right side is a number.
     public static func >= (left: Tensor, right: Double) -> Tensor { left >= Tensor(number: right) }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the left side is a number.
-    public static func >= (left: Double, right: Tensor) -> Tensor { Tensor(number: left) >= right }
+    public static func >= <Number: BinaryFloatingPoint>(left: Number, right: Tensor) -> Tensor {
+        Tensor(number: Double(left)) >= right
+    }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the right side is a number.
     public static func >= (left: Tensor, right: Float) -> Tensor { left >= Tensor(number: Double(right)) }
-    /// Whether, of the elements, the left one is greater or equal, BOOL; the left side is a number.
-    public static func >= (left: Float, right: Tensor) -> Tensor { Tensor(number: Double(left)) >= right }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the right side is a number.
     public static func >= (left: Tensor, right: Int) -> Tensor { left >= Tensor(number: right) }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the left side is a number.

@@ -37,13 +37,16 @@ extension Tensor {
     }
 
     /// The integers from `start` up to, but not including, `end`, I64 if nothing else is asked for.
-    public static func arange(_ start: Int = 0, _ end: Int, step: Int = 1, dtype: DType = .i64) -> Tensor {
+    public static func arange(_ start: Int, _ end: Int, step: Int = 1, dtype: DType = .i64) -> Tensor {
         guard step != 0 else { fatalError("arange: a step of 0 never comes to \(end)") }
         return Tensor(Array(stride(from: start, to: end, by: step)), dtype: dtype)
     }
 
+    /// The integers from 0 up to, but not including, `end`, I64 if nothing else is asked for.
+    public static func arange(_ end: Int, dtype: DType = .i64) -> Tensor { arange(0, end, dtype: dtype) }
+
     /// The numbers `start`, `start + step` and so on before `end`, F32 if nothing else is asked for.
-    public static func arange(_ start: Double = 0, _ end: Double, step: Double = 1, dtype: DType = .f32) -> Tensor {
+    public static func arange(_ start: Double, _ end: Double, step: Double = 1, dtype: DType = .f32) -> Tensor {
         guard step != 0 else { fatalError("arange: a step of 0 never comes to \(end)") }
         return Tensor(Array(stride(from: start, to: end, by: step)), dtype: dtype)
     }
