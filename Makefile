@@ -18,7 +18,7 @@ help:
 	@echo "make test              all tests"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make test-kill         kill imports and migrations at random moments (MODEL=path, RUNS=50)"
-	@echo "make bench             time NNStore beside what users would pick instead (Benchmarks/README.md)"
+	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make format            format the sources"
 	@echo "make clean             remove what was built"
 
@@ -60,7 +60,7 @@ test-kill: build
 
 # The programs that benchmarks compare with; about a gigabyte.
 .build-bench-venv/complete: Benchmarks/requirements.txt
-	$(call install,$(BUILD_PACKAGES) python3 python3-venv)
+	$(call install,$(BUILD_PACKAGES) python3 python3-venv python3-numpy)
 	@rm -rf .build-bench-venv
 	python3 -m venv .build-bench-venv
 	.build-bench-venv/bin/pip install --quiet --disable-pip-version-check -r Benchmarks/requirements.txt
@@ -70,12 +70,13 @@ bench: .build-bench-venv/complete
 	$(SWIFT) build -c release --package-path Benchmarks
 	.build-bench-venv/bin/python Benchmarks/prepare.py --out .build-bench-data
 	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)
+	.build-bench-venv/bin/python Benchmarks/compare_tensors.py
 
 format:
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Benchmarks/Package.swift Benchmarks/Sources
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
 
 clean:
 	rm -rf .build .build-* .venv

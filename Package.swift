@@ -77,7 +77,8 @@ let package = Package(
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
         .testTarget(
-            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"], exclude: ["Goldens"]),
+            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"],
+            exclude: ["Goldens"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

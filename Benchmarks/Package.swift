@@ -16,7 +16,13 @@ let package = Package(
             dependencies: [
                 .product(name: "NNStore", package: "nnstore"), .product(name: "NNInterop", package: "nnstore"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
-            ])
+            ]),
+        .executableTarget(
+            name: "nntensor-bench",
+            dependencies: [
+                .product(name: "NNTensor", package: "nnstore"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

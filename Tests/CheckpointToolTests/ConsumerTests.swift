@@ -38,6 +38,23 @@ struct ConsumerTests {
         }
         let aliases = try Tool.run("list", consumer + "/again.nnck", "--json").json["aliases"] as? [[String]]
         #expect(aliases == [["embedding.weight", "head.weight"]])
+
+        // The program that trains.
+        try blocks[2].write(toFile: consumer + "/Sources/example/main.swift", atomically: true, encoding: .utf8)
+        let outcome = try run("swift", "run", "--quiet", in: consumer)
+        #expect(
+            outcome.output == """
+                LanguageModel(
+                  (embedding): Embedding(29, 64)
+                  (hidden): Linear(in_features=64, out_features=64, bias=True)
+                  (head): Linear(in_features=64, out_features=29, bias=False)
+                )
+                true
+                true
+
+                """)
+        let tied = try Tool.run("list", consumer + "/letters.nnck", "--json").json["aliases"] as? [[String]]
+        #expect(tied == [["embedding.weight", "head.weight"]])
     }
 
     /// The Swift blocks of the README, in order.
@@ -47,7 +64,7 @@ struct ConsumerTests {
         let blocks = readme.components(separatedBy: "```swift\n").dropFirst().compactMap {
             $0.components(separatedBy: "```").first
         }
-        try #require(blocks.count == 2)
+        try #require(blocks.count == 3)
         return blocks
     }
 }

@@ -73,3 +73,45 @@ struct MemoryTests {
         }
     #endif
 }
+
+@Suite("A memory cache")
+struct MemoryCacheTests {
+    @Test("hands a freed block out again, and keeps no more than it may")
+    func reuse() throws {
+        let cache = MemoryCache(limit: 300_000)
+        do {
+            let memory = try cache.allocate(100_000)
+            memory.withMutableBytes(in: 0..<100_000) { $0.storeBytes(of: 77, toByteOffset: 99_999, as: UInt8.self) }
+            #expect(cache.byteCount == 0)
+        }
+        #expect(cache.byteCount == 100_000)
+        do {
+            let again = try cache.allocate(100_000)
+            #expect(cache.byteCount == 0)
+            #expect(again.withBytes { unsafe $0.unsafeLoad(fromByteOffset: 99_999, as: UInt8.self) } == 77)
+            let other = try cache.allocate(100_001)
+            #expect(other.byteCount == 100_001)
+        }
+        #expect(cache.byteCount == 200_001)
+        // The oldest ones make room, and what is larger than the limit is not kept.
+        _ = try cache.allocate(250_000)
+        #expect(cache.byteCount == 250_000)
+        _ = try cache.allocate(400_000)
+        #expect(cache.byteCount == 250_000)
+        _ = try cache.allocate(1000)
+        #expect(cache.byteCount == 250_000)
+        cache.empty()
+        #expect(cache.byteCount == 0)
+    }
+
+    @Test("can be used by several threads")
+    func threads() throws {
+        let cache = MemoryCache(limit: 1 << 20)
+        try Workers.forEach(2000, threads: 4, context: {}) { index, _ in
+            let memory = try cache.allocate(65_536 + index % 7 * 1000)
+            memory.withMutableBytes(in: 0..<8) { $0.storeBytes(of: index, as: Int.self) }
+            #expect(memory.withBytes { unsafe $0.unsafeLoad(as: Int.self) } == index)
+        }
+        #expect(cache.byteCount <= 1 << 20)
+    }
+}

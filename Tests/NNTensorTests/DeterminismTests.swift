@@ -12,7 +12,8 @@ struct DeterminismTests {
         let generator = Generator(seed: 17)
         let net = withGenerator(generator) {
             Sequential(
-                Conv2d(3, 16, kernelSize: 3, padding: 1), BatchNorm2d(16), ReLU(), MaxPool2d(2), Dropout(0.2), Flatten(),
+                Conv2d(3, 16, kernelSize: 3, padding: 1), BatchNorm2d(16), ReLU(), MaxPool2d(2), Dropout(0.2),
+                Flatten(),
                 LayerNorm(16 * 14 * 14), Linear(16 * 14 * 14, 300), GELU(), Linear(300, 10))
         }
         let optimizer = AdamW(net.parameters())

@@ -26,7 +26,8 @@ struct GradientTests {
     @Test("are checked for every public module")
     func modulesAreComplete() throws {
         let modules = try names(
-            in: ["Modules"], matching: #/(?:public|open) (?:final )?class ([A-Za-z0-9]+): (?:Module|Linear|Conv2d|BatchNorm)\b/#)
+            in: ["Modules"],
+            matching: #/(?:public|open) (?:final )?class ([A-Za-z0-9]+): (?:Module|Linear|Conv2d|BatchNorm)\b/#)
         let checked = Set(ModuleGradients.checks.map(\.name))
         #expect(modules.subtracting(checked) == ["ModuleDict"], "it has no forward of its own")
         #expect(checked.subtracting(modules) == [])
@@ -42,7 +43,9 @@ struct GradientTests {
                 place.hasSuffix(".swift")
                 ? [url] : try FileManager.default.contentsOfDirectory(at: url, includingPropertiesForKeys: nil)
             for file in files {
-                for match in try String(contentsOf: file, encoding: .utf8).matches(of: pattern) { names.insert(String(match.1)) }
+                for match in try String(contentsOf: file, encoding: .utf8).matches(of: pattern) {
+                    names.insert(String(match.1))
+                }
             }
         }
         return names
@@ -54,7 +57,9 @@ enum ModuleGradients {
     static let checks: [GradientCheck] = [
         module("Linear", [4, 3]) { Linear(3, 5, dtype: .f64, generator: $0) },
         module("LazyLinear", [4, 3]) { LazyLinear(5, dtype: .f64, generator: $0) },
-        module("Conv2d", [2, 2, 5, 4]) { Conv2d(2, 3, kernelSize: 3, stride: 2, padding: 1, dtype: .f64, generator: $0) },
+        module("Conv2d", [2, 2, 5, 4]) {
+            Conv2d(2, 3, kernelSize: 3, stride: 2, padding: 1, dtype: .f64, generator: $0)
+        },
         module("LazyConv2d", [2, 2, 5, 4]) { LazyConv2d(3, kernelSize: 2, dtype: .f64, generator: $0) },
         module("BatchNorm", [4, 3, 2, 1, 2]) { _ in BatchNorm(3, dtype: .f64) },
         module("BatchNorm1d", [4, 3]) { _ in BatchNorm1d(3, dtype: .f64) },

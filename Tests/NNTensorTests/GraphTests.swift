@@ -22,7 +22,8 @@ struct GraphTests {
         weak var middle: Tensor?
         weak var module: Module?
         do {
-            let net = Sequential(Linear(4, 4), BatchNorm1d(4), GELU(), Dropout(0.5), Linear(4, 4), Softmax(dimension: 1))
+            let net = Sequential(
+                Linear(4, 4), BatchNorm1d(4), GELU(), Dropout(0.5), Linear(4, 4), Softmax(dimension: 1))
             let x = Tensor.randn(3, 4).requiringGrad()
             let y = try net(x)
             let z = try exp(y) * 1

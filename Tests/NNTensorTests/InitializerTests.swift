@@ -9,7 +9,9 @@ private func moments(_ tensor: Tensor) throws -> (mean: Double, deviation: Doubl
 
 @Suite("Initialisers")
 struct InitializerTests {
-    private func weight(_ shape: [Int] = [300, 200], dtype: DType = .f32) -> Parameter { Parameter(.zeros(shape, dtype: dtype)) }
+    private func weight(_ shape: [Int] = [300, 200], dtype: DType = .f32) -> Parameter {
+        Parameter(.zeros(shape, dtype: dtype))
+    }
 
     @Test("have the deviations that their papers give", arguments: [DType.f32, .f64, .bf16])
     func deviations(_ dtype: DType) throws {
@@ -25,15 +27,27 @@ struct InitializerTests {
             #expect(weight.requiresGrad && weight.isLeaf)
         }
         let g = Generator(seed: 11)
-        try check([300, 200], (2.0 / 500).squareRoot(), bounded: true) { try Initializer.xavierUniform($0, generator: g) }
-        try check([300, 200], 2 * (2.0 / 500).squareRoot(), bounded: false) { try Initializer.xavierNormal($0, gain: 2, generator: g) }
-        try check([300, 200], (2.0 / 200).squareRoot(), bounded: true) { try Initializer.kaimingUniform($0, generator: g) }
-        try check([300, 200], (2.0 / 300).squareRoot(), bounded: false) { try Initializer.kaimingNormal($0, fan: .out, generator: g) }
+        try check([300, 200], (2.0 / 500).squareRoot(), bounded: true) {
+            try Initializer.xavierUniform($0, generator: g)
+        }
+        try check([300, 200], 2 * (2.0 / 500).squareRoot(), bounded: false) {
+            try Initializer.xavierNormal($0, gain: 2, generator: g)
+        }
+        try check([300, 200], (2.0 / 200).squareRoot(), bounded: true) {
+            try Initializer.kaimingUniform($0, generator: g)
+        }
+        try check([300, 200], (2.0 / 300).squareRoot(), bounded: false) {
+            try Initializer.kaimingNormal($0, fan: .out, generator: g)
+        }
         try check([60, 20, 5, 4], (1.0 / (400 * 3)).squareRoot(), bounded: true) {
             try Initializer.kaimingUniform($0, negativeSlope: 5.0.squareRoot(), generator: g)
         }
-        try check([300, 200], 0.01, bounded: false) { try Initializer.normal($0, standardDeviation: 0.01, generator: g) }
-        try check([300, 200], 2 / 12.0.squareRoot(), bounded: true) { try Initializer.uniform($0, from: -1, to: 1, generator: g) }
+        try check([300, 200], 0.01, bounded: false) {
+            try Initializer.normal($0, standardDeviation: 0.01, generator: g)
+        }
+        try check([300, 200], 2 / 12.0.squareRoot(), bounded: true) {
+            try Initializer.uniform($0, from: -1, to: 1, generator: g)
+        }
     }
 
     @Test("of Linear and Conv2d are uniform up to 1 / √inputs")
@@ -79,7 +93,8 @@ struct InitializerTests {
     @Test("truncated normal lie between the bounds and have the deviation that is left")
     func truncatedNormal() throws {
         let weight = weight([400, 500])
-        try Initializer.truncatedNormal(weight, mean: 1, standardDeviation: 2, from: -1, to: 3, generator: Generator(seed: 4))
+        try Initializer.truncatedNormal(
+            weight, mean: 1, standardDeviation: 2, from: -1, to: 3, generator: Generator(seed: 4))
         let found = try moments(weight)
         #expect(try weight.min().item() >= -1 && weight.max().item() <= 3)
         // One deviation to each side: the variance is 1 - 2 φ(1) / (2 Φ(1) - 1) of the whole.

@@ -36,15 +36,18 @@ struct ModuleTests {
     @Test("find what they have among their stored properties")
     func members() throws {
         let block = Block()
-        #expect(block.namedParameters().map(\.name) == [
-            "scale", "first.weight", "first.bias", "layers.0.weight", "layers.0.bias", "layers.1.weight", "layers.1.bias",
-        ])
+        #expect(
+            block.namedParameters().map(\.name) == [
+                "scale", "first.weight", "first.bias", "layers.0.weight", "layers.0.bias", "layers.1.weight",
+                "layers.1.bias",
+            ])
         _ = block.late
         block.maybe = Linear(3, 1, bias: false)
-        #expect(block.namedParameters().map(\.name) == [
-            "scale", "first.weight", "first.bias", "late.weight", "late.bias", "maybe.weight", "layers.0.weight",
-            "layers.0.bias", "layers.1.weight", "layers.1.bias",
-        ])
+        #expect(
+            block.namedParameters().map(\.name) == [
+                "scale", "first.weight", "first.bias", "late.weight", "late.bias", "maybe.weight", "layers.0.weight",
+                "layers.0.bias", "layers.1.weight", "layers.1.bias",
+            ])
         #expect(block.namedBuffers().map(\.name) == ["count", "scratch"])
         #expect(block.namedModules().map(\.name) == ["", "first", "late", "maybe", "layers.0", "layers.1"])
         #expect(block.namedChildren.map(\.name) == ["first", "late", "maybe", "layers.0", "layers.1"])
@@ -53,9 +56,10 @@ struct ModuleTests {
     @Test("don't lead back to what they are inside of")
     func cycles() {
         let outer = Outer()
-        #expect(outer.namedModules(removeDuplicate: false).map(\.name) == [
-            "", "inner", "inner.first", "inner.layers.0", "inner.layers.1", "list", "list.a", "list.b",
-        ])
+        #expect(
+            outer.namedModules(removeDuplicate: false).map(\.name) == [
+                "", "inner", "inner.first", "inner.layers.0", "inner.layers.1", "list", "list.a", "list.b",
+            ])
         #expect(outer.description.contains("(list): ModuleDict(\n    (a): ReLU()\n"))
     }
 
@@ -67,10 +71,11 @@ struct ModuleTests {
     @Test("list the state in PyTorch's order: parameters, buffers, children")
     func stateOrder() {
         #expect(Block().stateDict().keys.prefix(3) == ["scale", "count", "first.weight"])
-        #expect(CNN().stateDict().keys == [
-            "conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked",
-            "fc.weight", "fc.bias",
-        ])
+        #expect(
+            CNN().stateDict().keys == [
+                "conv.weight", "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var", "bn.num_batches_tracked",
+                "fc.weight", "fc.bias",
+            ])
     }
 
     @Test("train and evaluate with all that is inside of them")
@@ -111,9 +116,10 @@ struct ModuleTests {
     @Test("say which names there are when one is not")
     func unknownNames() {
         let net = Sequential(Linear(2, 2))
-        #expect(throws: TensorError.invalidArgument(
-            operation: "Sequential.parameter",
-            reason: "there is no parameter \"1.weight\"; there are \"0.weight\", \"0.bias\"")
+        #expect(
+            throws: TensorError.invalidArgument(
+                operation: "Sequential.parameter",
+                reason: "there is no parameter \"1.weight\"; there are \"0.weight\", \"0.bias\"")
         ) { try net.parameter("1.weight") }
         #expect(throws: TensorError.self) { try ReLU().module("x") }
         #expect(throws: TensorError.self) { try Module()(.ones(1)) }
@@ -133,8 +139,9 @@ struct ModuleTests {
 
     @Test("give errors that name both shapes")
     func shapeErrors() {
-        #expect(throws: TensorError.shapeMismatch(
-            operation: "linear", shapes: [[4, 5], [3, 2]], reason: "the inner extents are 5 and 2")
+        #expect(
+            throws: TensorError.shapeMismatch(
+                operation: "linear", shapes: [[4, 5], [3, 2]], reason: "the inner extents are 5 and 2")
         ) { try Linear(2, 3)(.ones(4, 5)) }
         #expect(throws: TensorError.self) { try BatchNorm2d(3)(.ones(2, 4, 2, 2)) }
         #expect(throws: TensorError.self) { try BatchNorm1d(3)(.ones(1, 3)) }
@@ -146,17 +153,20 @@ struct ModuleTests {
 
     @Test("are printed with what they are made of")
     func printing() {
-        #expect(Conv2d(4, 6, kernelSize: 3, dilation: 2, groups: 2).description
-            == "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=2)")
-        #expect(BatchNorm1d(3, momentum: nil, affine: false, trackRunningStats: false).description
-            == "BatchNorm1d(3, eps=1e-05, momentum=None, affine=False, bias=False, track_running_stats=False)")
+        #expect(
+            Conv2d(4, 6, kernelSize: 3, dilation: 2, groups: 2).description
+                == "Conv2d(4, 6, kernel_size=(3, 3), stride=(1, 1), dilation=(2, 2), groups=2)")
+        #expect(
+            BatchNorm1d(3, momentum: nil, affine: false, trackRunningStats: false).description
+                == "BatchNorm1d(3, eps=1e-05, momentum=None, affine=False, bias=False, track_running_stats=False)")
         #expect(Dropout().description == "Dropout(p=0.5, inplace=False)")
         #expect(Flatten().description == "Flatten(start_dim=1, end_dim=-1)")
         #expect(GELU().description == "GELU(approximate='none')")
         #expect(Softmax(dimension: 1).description == "Softmax(dim=1)")
         #expect(LazyLinear(4).description == "LazyLinear(in_features=0, out_features=4, bias=True)")
-        #expect(MaxPool2d(Extent2d(2, 3), stride: 1).description
-            == "MaxPool2d(kernel_size=(2, 3), stride=1, padding=0, dilation=1, ceil_mode=False)")
+        #expect(
+            MaxPool2d(Extent2d(2, 3), stride: 1).description
+                == "MaxPool2d(kernel_size=(2, 3), stride=1, padding=0, dilation=1, ceil_mode=False)")
     }
 
     @Test("drop about as many elements as they should, and keep the mean")

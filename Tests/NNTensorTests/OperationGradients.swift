@@ -39,7 +39,9 @@ enum OperationGradients {
         GradientCheck("select") { random in
             let shape = random.shape(3)
             let condition = random.tensor(shape) > 0
-            return ([random.tensor(shape), random.tensor([shape[2]])], { try NNTensor.select(condition, $0[0], $0[1]) })
+            return (
+                [random.tensor(shape), random.tensor([shape[2]])], { try NNTensor.select(condition, $0[0], $0[1]) }
+            )
         },
         .unary("+=") { x in
             let y = x * 2
@@ -98,22 +100,29 @@ enum OperationGradients {
                     y[0..., 0] *= 3
                     y[mask] = y + arguments[0]
                     return y * arguments[0]
-                })
+                }
+            )
         },
         GradientCheck("copy") { random in
-            ([random.tensor([2, 3]), random.tensor([3])], { arguments in
-                let y = arguments[0] * 2
-                let row = y[1]
-                try row.copy(from: arguments[1])
-                return y * y + row
-            })
+            (
+                [random.tensor([2, 3]), random.tensor([3])],
+                { arguments in
+                    let y = arguments[0] * 2
+                    let row = y[1]
+                    try row.copy(from: arguments[1])
+                    return y * y + row
+                }
+            )
         },
         GradientCheck("fill") { random in
-            ([random.tensor([3, 2])], { arguments in
-                let y = arguments[0] * 2
-                try y[0].fill(5)
-                return y * y
-            })
+            (
+                [random.tensor([3, 2])],
+                { arguments in
+                    let y = arguments[0] * 2
+                    try y[0].fill(5)
+                    return y * y
+                }
+            )
         },
         GradientCheck("concatenate") { random in
             ([random.tensor([2, 3]), random.tensor([2, 1])], { try concatenate($0, dimension: 1) * 2 })
@@ -148,7 +157,8 @@ enum OperationGradients {
         GradientCheck("matmul") { random in
             let (m, k, n) = (random.shape(1)[0], random.shape(1)[0], random.shape(1)[0])
             let shapes: [([Int], [Int])] = [
-                ([k], [k]), ([m, k], [k]), ([k], [k, n]), ([m, k], [k, n]), ([2, m, k], [k, n]), ([3, 1, m, k], [2, k, n]),
+                ([k], [k]), ([m, k], [k]), ([k], [k, n]), ([m, k], [k, n]), ([2, m, k], [k, n]),
+                ([3, 1, m, k], [2, k, n]),
             ]
             let (left, right) = shapes.randomElement(using: &random)!
             return ([random.tensor(left), random.tensor(right)], { try matmul($0[0], $0[1]) })
@@ -156,7 +166,8 @@ enum OperationGradients {
         GradientCheck("linear") { random in
             let rows = [[3], [2, 3], [2, 4, 3]].randomElement(using: &random)!
             return (
-                [random.tensor(rows), random.tensor([5, 3]), random.tensor([5])], { try linear($0[0], $0[1], $0[2]) })
+                [random.tensor(rows), random.tensor([5, 3]), random.tensor([5])], { try linear($0[0], $0[1], $0[2]) }
+            )
         },
         GradientCheck("conv2d") { random in
             let groups = Int.random(in: 1...2, using: &random)
@@ -164,8 +175,15 @@ enum OperationGradients {
             let padding = Extent2d(Int.random(in: 0...2, using: &random), Int.random(in: 0...1, using: &random))
             let dilation = Extent2d(1, Int.random(in: 1...2, using: &random))
             return (
-                [random.tensor([3, 2 * groups, 5, 6]), random.tensor([2 * groups, 2, 3, 2]), random.tensor([2 * groups])],
-                { try conv2d($0[0], $0[1], $0[2], stride: stride, padding: padding, dilation: dilation, groups: groups) })
+                [
+                    random.tensor([3, 2 * groups, 5, 6]), random.tensor([2 * groups, 2, 3, 2]),
+                    random.tensor([2 * groups]),
+                ],
+                {
+                    try conv2d(
+                        $0[0], $0[1], $0[2], stride: stride, padding: padding, dilation: dilation, groups: groups)
+                }
+            )
         },
     ]
 
@@ -221,7 +239,8 @@ enum OperationGradients {
     static let without: [String: String] = [
         ".==": "gives truth values", ".!=": "gives truth values", "<": "gives truth values", "<=": "gives truth values",
         ">": "gives truth values", ">=": "gives truth values", ".&": "of truth values", ".|": "of truth values",
-        ".^": "of truth values", ".!": "of truth values", "isNaN": "gives truth values", "isFinite": "gives truth values",
+        ".^": "of truth values", ".!": "of truth values", "isNaN": "gives truth values",
+        "isFinite": "gives truth values",
         "all": "gives truth values", "any": "gives truth values", "booleans": "gives Swift values",
         "argmax": "gives positions", "argmin": "gives positions", "nonzeroPositions": "gives positions",
         "elements": "gives Swift values", "item": "gives Swift values", "detach": "is there to have none",

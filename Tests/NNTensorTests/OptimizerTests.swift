@@ -18,7 +18,9 @@ struct OptimizerTests {
         }
     }
 
-    private func values(_ net: Module) throws -> [Float] { try net.parameters().flatMap { try $0.elements(as: Float.self) } }
+    private func values(_ net: Module) throws -> [Float] {
+        try net.parameters().flatMap { try $0.elements(as: Float.self) }
+    }
 
     @Test("go on from a state dict as if nothing had happened", arguments: ["sgd", "momentum", "adam", "adamw"])
     func resuming(_ kind: String) throws {
@@ -47,7 +49,9 @@ struct OptimizerTests {
     @Test("have a state dict of PyTorch's shape")
     func stateShape() throws {
         let net = net()
-        let adam = Adam([.init([net[0].weight], learningRate: 0.1), .init([net[2].weight, net[2].bias], weightDecay: 0.2)])
+        let adam = Adam([
+            .init([net[0].weight], learningRate: 0.1), .init([net[2].weight, net[2].bias], weightDecay: 0.2),
+        ])
         try train(net, adam, steps: 1)
         let tree = try adam.stateDict()
         #expect(tree["param_groups"]?[0]?["lr"]?.double == 0.1 && tree["param_groups"]?[1]?["lr"]?.double == 1e-3)
@@ -65,9 +69,10 @@ struct OptimizerTests {
         let state = try momentum.stateDict()
         let other = Sequential(Linear(3, 5), Tanh(), Linear(5, 2))
         let fresh = SGD(other.parameters(), learningRate: 0.3, momentum: 0.5)
-        #expect(throws: TensorError.invalidArgument(
-            operation: "SGD.load(stateDict:)",
-            reason: "\"momentum_buffer\" of parameter 0 is F32 [4, 3], the parameter F32 [5, 3]")
+        #expect(
+            throws: TensorError.invalidArgument(
+                operation: "SGD.load(stateDict:)",
+                reason: "\"momentum_buffer\" of parameter 0 is F32 [4, 3], the parameter F32 [5, 3]")
         ) { try fresh.load(stateDict: state) }
         #expect(try fresh.stateDict()["param_groups"]?[0]?["momentum"]?.double == 0.5)
         #expect(fresh.groups[0].learningRate == 0.3)

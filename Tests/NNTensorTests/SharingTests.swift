@@ -71,7 +71,8 @@ struct SharingTests {
     @Test("but lies apart in one storage is not taken for tied")
     func disjointParts() throws {
         let storage = Tensor.zeros(2, 3)
-        let net = Sequential(Linear(weight: Parameter(storage[0].unsqueezedForTest), bias: nil),
+        let net = Sequential(
+            Linear(weight: Parameter(storage[0].unsqueezedForTest), bias: nil),
             Linear(weight: Parameter(storage[1].unsqueezedForTest), bias: nil))
         let other = Sequential(Linear(3, 1, bias: false), Linear(3, 1, bias: false))
         try net.load(stateDict: other.stateDict())

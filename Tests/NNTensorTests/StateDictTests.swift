@@ -17,7 +17,9 @@ struct StateDictTests {
         try to.load(stateDict: from.stateDict())
         #expect(to.fc.weight === weight && weight.requiresGrad)
         for (name, tensor) in from.stateDict().entries {
-            #expect(try #require(tensor).elements(as: Double.self) == to.stateDict()[name]!.elements(as: Double.self), "\(name)")
+            #expect(
+                try #require(tensor).elements(as: Double.self) == to.stateDict()[name]!.elements(as: Double.self),
+                "\(name)")
         }
         #expect(try to.bn.batchCount?.item() == 1)
     }
@@ -46,11 +48,14 @@ struct StateDictTests {
         } catch TensorError.stateMismatch(let mismatch) {
             #expect(mismatch.missing == ["0.bias"])
             #expect(mismatch.unexpected == ["2.weight"])
-            #expect(mismatch.different == [
-                .init(name: "1.weight", model: "F32 [1, 3]", state: "F32 [1, 4]"),
-                .init(name: "1.bias", model: "F32 [1]", state: "F64 [1]"),
-            ])
-            #expect("\(TensorError.stateMismatch(mismatch))".contains("\"1.weight\" is F32 [1, 4] in the state dict and F32 [1, 3] in the model"))
+            #expect(
+                mismatch.different == [
+                    .init(name: "1.weight", model: "F32 [1, 3]", state: "F32 [1, 4]"),
+                    .init(name: "1.bias", model: "F32 [1]", state: "F64 [1]"),
+                ])
+            #expect(
+                "\(TensorError.stateMismatch(mismatch))".contains(
+                    "\"1.weight\" is F32 [1, 4] in the state dict and F32 [1, 3] in the model"))
         }
         #expect(try net[0].weight.elements(as: Float.self) == before)
 
@@ -85,7 +90,9 @@ struct StateDictTests {
         #expect(state.description.contains("\"0.weight\": <UninitializedParameter>"))
         // Nothing to be loaded, and nothing missing.
         try Sequential(LazyLinear(3), LazyConv2d(2, kernelSize: 1)).load(stateDict: state)
-        #expect(throws: TensorError.self) { try Sequential(Linear(1, 3), Conv2d(1, 2, kernelSize: 1)).load(stateDict: state) }
+        #expect(throws: TensorError.self) {
+            try Sequential(Linear(1, 3), Conv2d(1, 2, kernelSize: 1)).load(stateDict: state)
+        }
         guard case .null? = try state.stateTree()["0.weight"] else { return #expect(Bool(false), "should be null") }
     }
 }
@@ -99,13 +106,14 @@ struct LazyModuleTests {
         #expect(parameters.allSatisfy { !$0.isInitialized })
         #expect(net[0].weight.description == "<UninitializedParameter>")
         #expect(try net(.randn(2, 3, 6, 7)).shape == [2, 5])
-        #expect(net.description == """
-            Sequential(
-              (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
-              (1): Flatten(start_dim=1, end_dim=-1)
-              (2): Linear(in_features=168, out_features=5, bias=True)
-            )
-            """)
+        #expect(
+            net.description == """
+                Sequential(
+                  (0): Conv2d(3, 4, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1))
+                  (1): Flatten(start_dim=1, end_dim=-1)
+                  (2): Linear(in_features=168, out_features=5, bias=True)
+                )
+                """)
         #expect(zip(net.parameters(), parameters).allSatisfy { $0 === $1 && $0.isInitialized && $0.requiresGrad })
         #expect(net.stateDict().modules["2"]?.type == "Linear")
         #expect(throws: TensorError.self) { try net(.randn(2, 3, 6, 8)) }

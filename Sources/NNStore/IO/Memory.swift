@@ -26,6 +26,8 @@ import SystemPackage
         case unmap(UnsafeMutableRawPointer, Int)
         /// The bytes are part of this memory.
         case giveBack(Memory)
+        /// The bytes are this block of a cache.
+        case recycle(Memory, MemoryCache)
     }
 
     private init(_ bytes: UnsafeMutableRawBufferPointer, _ release: Release, isReadOnly: Bool) {
@@ -40,6 +42,7 @@ import SystemPackage
         case .free: unsafe free(bytes.baseAddress)
         case .unmap(let start, let length): unsafe munmap(start, length)
         case .giveBack(let region): unsafe region.returnPages(of: bytes)
+        case .recycle(let block, let cache): cache.take(block)
         }
     }
 
@@ -67,10 +70,23 @@ import SystemPackage
             return unsafe Memory(UnsafeMutableRawBufferPointer(start: nil, count: 0), .nothing, isReadOnly: false)
         }
         if byteCount >= hugePage { return try allocateHuge(byteCount) }
+        let memory = try allocateSmall(byteCount)
+        unsafe memset(memory.bytes.baseAddress!, 0, byteCount)
+        return memory
+    }
+
+    /// Memory that holds anything: whatever was freed before. The caller writes all of it before anybody reads it.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` if there is not enough.
+    package static func allocateUninitialized(_ byteCount: Int) throws(StoreError) -> Memory {
+        // Large blocks come from the kernel, which clears them.
+        byteCount == 0 || byteCount >= hugePage ? try allocate(byteCount) : try allocateSmall(byteCount)
+    }
+
+    private static func allocateSmall(_ byteCount: Int) throws(StoreError) -> Memory {
         var pointer: UnsafeMutableRawPointer?
         let status = unsafe posix_memalign(&pointer, 64, byteCount)
         guard status == 0, let pointer = unsafe pointer else { throw outOfMemory(byteCount, status) }
-        unsafe memset(pointer, 0, byteCount)
         return unsafe Memory(UnsafeMutableRawBufferPointer(start: pointer, count: byteCount), .free, isReadOnly: false)
     }
 
@@ -133,6 +149,11 @@ import SystemPackage
         try make(small)
         try make(medium)
         return memories.map { $0! }
+    }
+
+    /// The same bytes as a memory that goes back to a cache when it is freed.
+    package func recycled(to cache: MemoryCache) -> Memory {
+        unsafe Memory(bytes, .recycle(self, cache), isReadOnly: false)
     }
 
     private func part(at offset: Int, _ byteCount: Int) -> Memory {

@@ -15,7 +15,8 @@ extension Tensor {
         guard requiresGrad else {
             throw TensorError.gradient(
                 operation: "backward",
-                reason: "nothing that the tensor was calculated from requires a gradient, or it was calculated in noGrad")
+                reason:
+                    "nothing that the tensor was calculated from requires a gradient, or it was calculated in noGrad")
         }
         guard gradient != nil || count == 1 else {
             throw TensorError.gradient(
@@ -24,7 +25,8 @@ extension Tensor {
         }
         if let gradient, gradient.shape != shape {
             throw TensorError.shapeMismatch(
-                operation: "backward", shapes: [shape, gradient.shape], reason: "the gradient must have the tensor's shape")
+                operation: "backward", shapes: [shape, gradient.shape],
+                reason: "the gradient must have the tensor's shape")
         }
         try noGrad {
             let first = try gradient?.detach().converted(to: dtype, "backward") ?? Tensor.ones(shape, dtype: dtype)

@@ -62,7 +62,8 @@ extension Tensor {
         if wantsGradient || base?.wantsGradient == true {
             throw TensorError.gradient(
                 operation: operation,
-                reason: "a leaf that requires a gradient\(base == nil ? "" : ", or a view of it,") can't be changed while "
+                reason:
+                    "a leaf that requires a gradient\(base == nil ? "" : ", or a view of it,") can't be changed while "
                     + "operations are recorded. Use noGrad { }, or its data")
         }
     }
@@ -71,7 +72,8 @@ extension Tensor {
         if let made = new.currentNode, made.shape == shape, made.dtype == dtype {
             node = made
         } else {
-            node = Node(operation, shape: shape, dtype: dtype, inputs: [new.gradientInput]) { gradient, _ in [gradient] }
+            node = Node(operation, shape: shape, dtype: dtype, inputs: [new.gradientInput]) { gradient, _ in [gradient]
+            }
         }
         history += 1
     }

@@ -91,7 +91,9 @@ extension Tensor {
         set {
             if newValue == requiresGrad { return }
             guard isLeaf else {
-                fatalError("requiresGrad: the result of \(currentNode!.operation) has the gradient of its inputs; use detach()")
+                fatalError(
+                    "requiresGrad: the result of \(currentNode!.operation) has the gradient of its inputs; use detach()"
+                )
             }
             guard currentLayout.dtype.isFloatingPoint else {
                 fatalError("requiresGrad: only floats have gradients, this is \(dtype)")

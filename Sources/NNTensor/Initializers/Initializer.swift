@@ -89,7 +89,8 @@ public enum Initializer {
     public static func kaimingUniform(
         _ tensor: Tensor, negativeSlope: Double = 0, fan: Fan = .in, generator: Generator? = nil
     ) throws {
-        let bound = try 3.0.squareRoot() * kaimingDeviation(tensor, .leakyReLU(slope: negativeSlope), fan, "kaimingUniform")
+        let bound =
+            try 3.0.squareRoot() * kaimingDeviation(tensor, .leakyReLU(slope: negativeSlope), fan, "kaimingUniform")
         try uniform(tensor, from: -bound, to: bound, generator: generator)
     }
 
@@ -127,7 +128,8 @@ public enum Initializer {
         try tensor.requireValue(operation)
         guard tensor.rank >= 2 else {
             throw TensorError.invalidArgument(
-                operation: operation, reason: "a weight has at least two dimensions, [out, in, ...]; this has shape \(tensor.shape)")
+                operation: operation,
+                reason: "a weight has at least two dimensions, [out, in, ...]; this has shape \(tensor.shape)")
         }
         let window = tensor.shape[2...].reduce(1, *)
         return (tensor.shape[1] * window, tensor.shape[0] * window)

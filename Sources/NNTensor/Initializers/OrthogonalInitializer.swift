@@ -13,10 +13,12 @@ extension Initializer {
         try tensor.requireValue("orthogonal")
         guard tensor.rank >= 2, tensor.count <= Int(Int32.max) else {
             throw TensorError.invalidArgument(
-                operation: "orthogonal", reason: "shape \(tensor.shape): two dimensions or more, and at most 2^31 elements, are wanted")
+                operation: "orthogonal",
+                reason: "shape \(tensor.shape): two dimensions or more, and at most 2^31 elements, are wanted")
         }
         guard tensor.dtype.isFloatingPoint else {
-            throw TensorError.dtypeMismatch(operation: "orthogonal", dtypes: [tensor.dtype], reason: "the parameter must be a float")
+            throw TensorError.dtypeMismatch(
+                operation: "orthogonal", dtypes: [tensor.dtype], reason: "the parameter must be a float")
         }
         if tensor.count == 0 { return }
         let (rows, columns) = (tensor.shape[0], tensor.count / tensor.shape[0])

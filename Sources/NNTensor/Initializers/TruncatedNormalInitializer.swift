@@ -15,7 +15,8 @@ extension Initializer {
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if the upper bound is not above the lower one, or the
     ///   deviation is not positive.
     public static func truncatedNormal(
-        _ tensor: Tensor, mean: Double = 0, standardDeviation: Double = 1, from lower: Double = -2, to upper: Double = 2,
+        _ tensor: Tensor, mean: Double = 0, standardDeviation: Double = 1, from lower: Double = -2,
+        to upper: Double = 2,
         generator: Generator? = nil
     ) throws {
         try tensor.requireValue("truncatedNormal")

@@ -19,7 +19,8 @@ extension DType {
     func elementType(for operation: String) throws -> nnstore_element {
         guard let type = elementType else {
             throw TensorError.dtypeMismatch(
-                operation: operation, dtypes: [self], reason: "tensors of this dtype can be stored, not calculated with")
+                operation: operation, dtypes: [self], reason: "tensors of this dtype can be stored, not calculated with"
+            )
         }
         return type
     }

@@ -129,7 +129,8 @@ enum ElementwiseKernels {
             if from.type == type { return unsafe (from.address(offset), stride) }
             let piece = unsafe memory + number * Conversion.bytes
             // One element for all stays one.
-            unsafe nnstore_conversion_loop(from.type, type)(stride == 0 ? 1 : count, from.address(offset), stride, piece, 1)
+            unsafe nnstore_conversion_loop(from.type, type)(
+                stride == 0 ? 1 : count, from.address(offset), stride, piece, 1)
             return unsafe (piece, stride == 0 ? 0 : 1)
         }
 

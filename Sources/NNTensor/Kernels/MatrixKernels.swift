@@ -120,7 +120,8 @@ enum MatrixKernels {
         if m == 0 || n == 0 { return }
         for number in result.offsets.indices {
             unsafe nnstore_multiply_matrices_i64(
-                m, n, k, left.elements.address(left.offsets[number])?.assumingMemoryBound(to: Int64.self), left.rowStride,
+                m, n, k, left.elements.address(left.offsets[number])?.assumingMemoryBound(to: Int64.self),
+                left.rowStride,
                 left.columnStride, right.elements.address(right.offsets[number])?.assumingMemoryBound(to: Int64.self),
                 right.rowStride, right.columnStride,
                 result.elements.address(result.offsets[number])?.assumingMemoryBound(to: Int64.self))

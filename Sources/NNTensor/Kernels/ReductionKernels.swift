@@ -46,7 +46,9 @@ enum ReductionKernels {
     }
 
     /// Whether elements of a type can be added up, and one of them chosen.
-    static func exist(for type: nnstore_element) -> Bool { unsafe nnstore_sum(type) != nil && nnstore_largest(type) != nil }
+    static func exist(for type: nnstore_element) -> Bool {
+        unsafe nnstore_sum(type) != nil && nnstore_largest(type) != nil
+    }
 
     /// Sums over `axes` to `to`, which is contiguous and has the other dimensions, multiplied by `factor`.
     static func sum(_ from: Elements, _ axes: [Int], _ to: Elements, factor: Double) {
@@ -105,7 +107,8 @@ enum ReductionKernels {
                 Parallelism.forEach(pieces) { number in
                     let first = number * piece
                     unsafe loop(
-                        min(piece, count - first), from.address(start + first * stride), stride, partial.address + number)
+                        min(piece, count - first), from.address(start + first * stride), stride,
+                        partial.address + number)
                 }
                 var sum = 0.0
                 unsafe nnstore_sum(output.type)(pieces, partial.address, 1, &sum)
@@ -159,7 +162,8 @@ enum ReductionKernels {
                 let position = unsafe positions.address(place)!.assumingMemoryBound(to: Int64.self)
                 unsafe position.pointee = -1
                 plan.reduced.forEachRun { run in
-                    unsafe loop(count, from.address(start + run[1]), stride, Int64(run[0]), position, values.address(place))
+                    unsafe loop(
+                        count, from.address(start + run[1]), stride, Int64(run[0]), position, values.address(place))
                 }
             }
         }

@@ -59,7 +59,9 @@ public final class Dropout: Module {
     ///   - probability: of an element to become zero, from 0 to 1.
     ///   - generator: what decides; the default one if none is given.
     public init(_ probability: Double = 0.5, generator: Generator? = nil) {
-        guard (0...1).contains(probability) else { fatalError("Dropout: a probability is from 0 to 1, not \(probability)") }
+        guard (0...1).contains(probability) else {
+            fatalError("Dropout: a probability is from 0 to 1, not \(probability)")
+        }
         (self.probability, self.generator) = (probability, generator)
     }
 

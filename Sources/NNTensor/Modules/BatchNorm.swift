@@ -52,16 +52,19 @@ public class BatchNorm: Module {
         guard ranks.contains(x.rank) else {
             throw TensorError.shapeMismatch(
                 operation: typeName, shapes: [x.shape],
-                reason: "it takes \(ranks.lowerBound == ranks.upperBound ? "" : "\(ranks.lowerBound) or ")\(ranks.upperBound) dimensions, "
+                reason:
+                    "it takes \(ranks.lowerBound == ranks.upperBound ? "" : "\(ranks.lowerBound) or ")\(ranks.upperBound) dimensions, "
                     + "[batch, channels, ...]")
         }
         guard x.shape[1] == channels else {
-            throw TensorError.shapeMismatch(operation: typeName, shapes: [x.shape], reason: "there must be \(channels) channels")
+            throw TensorError.shapeMismatch(
+                operation: typeName, shapes: [x.shape], reason: "there must be \(channels) channels")
         }
         var batch = try BatchNormalization(x)
         if isTraining && batch.countPerChannel < 2 {
             throw TensorError.shapeMismatch(
-                operation: typeName, shapes: [x.shape], reason: "training needs more than one element in each channel, to have a deviation")
+                operation: typeName, shapes: [x.shape],
+                reason: "training needs more than one element in each channel, to have a deviation")
         }
         let usesBatch = isTraining || runningMean == nil
         let result = try batch.normalized(
@@ -77,7 +80,9 @@ public class BatchNorm: Module {
         try batchCount.update(.add, Tensor(number: 1))
         let share = try momentum ?? 1 / batchCount.item()
         let unbiased = Double(count) / Double(count - 1)
-        for (running, new) in [(runningMean, mean), (runningVariance, try BinaryOperation.multiply(variance, Tensor(number: unbiased)))] {
+        for (running, new) in [
+            (runningMean, mean), (runningVariance, try BinaryOperation.multiply(variance, Tensor(number: unbiased))),
+        ] {
             try running.update(.multiply, Tensor(number: 1 - share))
             try running.update(.add, BinaryOperation.multiply(new.detach().reshape([channels]), Tensor(number: share)))
         }

@@ -27,7 +27,8 @@ open class Conv2d: Module {
         }
         let shape = [outChannels, inChannels / groups, kernelSize.height, kernelSize.width]
         self.init(
-            weight: Parameter(.zeros(shape, dtype: dtype)), bias: bias ? Parameter(.zeros([outChannels], dtype: dtype)) : nil,
+            weight: Parameter(.zeros(shape, dtype: dtype)),
+            bias: bias ? Parameter(.zeros([outChannels], dtype: dtype)) : nil,
             Windows(kernel: kernelSize, stride: stride, padding: padding, dilation: dilation), groups)
         orStop { try resetParameters(generator) }
     }
@@ -49,7 +50,8 @@ open class Conv2d: Module {
 
     open override func forward(_ x: Tensor) throws -> Tensor {
         try conv2d(
-            x, weight, bias, stride: windows.stride, padding: windows.padding, dilation: windows.dilation, groups: groups)
+            x, weight, bias, stride: windows.stride, padding: windows.padding, dilation: windows.dilation,
+            groups: groups)
     }
 
     open override var details: String {
@@ -89,7 +91,8 @@ public final class LazyConv2d: Conv2d {
             let channels = try x.size(-3)
             guard channels % groups == 0 else {
                 throw TensorError.shapeMismatch(
-                    operation: typeName, shapes: [x.shape], reason: "\(channels) channels are not a multiple of \(groups) groups")
+                    operation: typeName, shapes: [x.shape],
+                    reason: "\(channels) channels are not a multiple of \(groups) groups")
             }
             try weight.materialize(weight.pattern.map { $0 ?? channels / groups })
             if let bias, !bias.isInitialized { try bias.materialize([weight.shape[0]]) }

@@ -20,7 +20,9 @@ public final class LayerNorm: Module {
     }
 
     /// Over the last dimension, which has `extent` elements.
-    public convenience init(_ extent: Int, epsilon: Double = 1e-5, affine: Bool = true, bias: Bool = true, dtype: DType = .f32) {
+    public convenience init(
+        _ extent: Int, epsilon: Double = 1e-5, affine: Bool = true, bias: Bool = true, dtype: DType = .f32
+    ) {
         self.init([extent], epsilon: epsilon, affine: affine, bias: bias, dtype: dtype)
     }
 

@@ -29,7 +29,8 @@ open class Module {
     /// - Throws: ``TensorError`` where the tensor does not fit.
     open func forward(_ x: Tensor) throws -> Tensor {
         throw TensorError.invalidArgument(
-            operation: typeName, reason: "it has no forward(_:). Override it, or call the function that the module has instead")
+            operation: typeName,
+            reason: "it has no forward(_:). Override it, or call the function that the module has instead")
     }
 
     /// ``forward(_:)``: `try net(x)`.

@@ -32,7 +32,9 @@ public enum ModuleMember {
     }
 
     /// Adds a value, or what is inside of an optional or an array.
-    private static func collect(_ value: Any, _ name: String, into members: inout [(name: String, member: ModuleMember)]) {
+    private static func collect(
+        _ value: Any, _ name: String, into members: inout [(name: String, member: ModuleMember)]
+    ) {
         // An optional that holds something is cast to what it holds.
         if let member = ModuleMember(value) { return members.append((name, member)) }
         // Numbers and texts are most of the rest; what has no structure needs no mirror.
@@ -41,14 +43,18 @@ public enum ModuleMember {
         switch mirror.displayStyle {
         case .optional: for child in mirror.children { collect(child.value, name, into: &members) }
         case .collection:
-            for (index, child) in mirror.children.enumerated() { collect(child.value, "\(name).\(index)", into: &members) }
+            for (index, child) in mirror.children.enumerated() {
+                collect(child.value, "\(name).\(index)", into: &members)
+            }
         default: break
         }
     }
 
     /// The name of a property from that of its storage, which `lazy` and property wrappers put something in front of.
     private static func propertyName(_ label: String) -> String {
-        for prefix in ["$__lazy_storage_$_", "_"] where label.hasPrefix(prefix) { return String(label.dropFirst(prefix.count)) }
+        for prefix in ["$__lazy_storage_$_", "_"] where label.hasPrefix(prefix) {
+            return String(label.dropFirst(prefix.count))
+        }
         return label
     }
 }

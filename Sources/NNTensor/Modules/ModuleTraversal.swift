@@ -12,7 +12,11 @@ extension Module {
     public final var namedChildren: [(name: String, module: Module)] {
         var seen = Set<ObjectIdentifier>()
         return members.compactMap { name, member in
-            if case .module(let module) = member, seen.insert(ObjectIdentifier(module)).inserted { (name, module) } else { nil }
+            if case .module(let module) = member, seen.insert(ObjectIdentifier(module)).inserted {
+                (name, module)
+            } else {
+                nil
+            }
         }
     }
 
@@ -34,7 +38,9 @@ extension Module {
     ///
     /// - Parameter removeDuplicate: whether a parameter that stands in several places is listed once, under its first name.
     public final func namedParameters(removeDuplicate: Bool = true) -> [(name: String, parameter: Parameter)] {
-        namedTensors(removeDuplicate: removeDuplicate).compactMap { name, tensor in (tensor as? Parameter).map { (name, $0) } }
+        namedTensors(removeDuplicate: removeDuplicate).compactMap { name, tensor in
+            (tensor as? Parameter).map { (name, $0) }
+        }
     }
 
     /// All buffers, each once.
@@ -42,7 +48,9 @@ extension Module {
 
     /// All buffers by their paths: `norm.running_mean`. See ``namedParameters(removeDuplicate:)``.
     public final func namedBuffers(removeDuplicate: Bool = true) -> [(name: String, buffer: Buffer)] {
-        namedTensors(removeDuplicate: removeDuplicate).compactMap { name, tensor in (tensor as? Buffer).map { (name, $0) } }
+        namedTensors(removeDuplicate: removeDuplicate).compactMap { name, tensor in
+            (tensor as? Buffer).map { (name, $0) }
+        }
     }
 
     /// The parameter at a path such as `0.bias`.
@@ -72,7 +80,9 @@ extension Module {
         var walk = ModuleWalk(removesDuplicates: removeDuplicate)
         walk.run(self, "") { path, _, members in
             func add(_ name: String, _ tensor: Tensor) {
-                if !removeDuplicate || seen.insert(ObjectIdentifier(tensor)).inserted { found.append((path.joined(name), tensor)) }
+                if !removeDuplicate || seen.insert(ObjectIdentifier(tensor)).inserted {
+                    found.append((path.joined(name), tensor))
+                }
             }
             for (name, member) in members { if case .parameter(let parameter) = member { add(name, parameter) } }
             for (name, member) in members { if case .buffer(let buffer) = member { add(name, buffer) } }
@@ -99,7 +109,9 @@ private struct ModuleWalk {
 
     init(removesDuplicates: Bool) { self.removesDuplicates = removesDuplicates }
 
-    mutating func run(_ module: Module, _ path: String, _ visit: (_ path: String, _ module: Module, _ members: Members) -> Void) {
+    mutating func run(
+        _ module: Module, _ path: String, _ visit: (_ path: String, _ module: Module, _ members: Members) -> Void
+    ) {
         let identity = ObjectIdentifier(module)
         guard around.insert(identity).inserted else { return }
         defer { around.remove(identity) }

@@ -32,7 +32,8 @@ public final class Parameter: Tensor {
     ///   ``TensorError/invalidArgument(operation:reason:)`` if it has a value.
     public func materialize(_ shape: [Int], dtype: DType? = nil) throws {
         guard isUninitialized else {
-            throw TensorError.invalidArgument(operation: "materialize", reason: "the parameter has a value, of shape \(layout.shape)")
+            throw TensorError.invalidArgument(
+                operation: "materialize", reason: "the parameter has a value, of shape \(layout.shape)")
         }
         guard admits(shape) else {
             throw TensorError.shapeMismatch(

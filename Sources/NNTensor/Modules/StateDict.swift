@@ -46,7 +46,8 @@ public struct StateDict {
         default:
             throw TensorError.invalidArgument(
                 operation: "StateDict",
-                reason: (path.isEmpty ? "the tree" : "\"\(path)\"") + " is neither a tensor nor a dictionary of tensors")
+                reason: (path.isEmpty ? "the tree" : "\"\(path)\"") + " is neither a tensor nor a dictionary of tensors"
+            )
         }
     }
 
@@ -94,7 +95,8 @@ public struct StateDict {
     ///
     /// - Throws: `StoreError` if a layout can't be stored.
     public func stateTree() throws -> StateTree {
-        .dictionary(try tensors.map { name, tensor in (name, try tensor.map { .tensor(try $0.stateTensor()) } ?? .null) })
+        .dictionary(
+            try tensors.map { name, tensor in (name, try tensor.map { .tensor(try $0.stateTensor()) } ?? .null) })
     }
 }
 

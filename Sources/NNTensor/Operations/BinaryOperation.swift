@@ -42,7 +42,8 @@ struct BinaryOperation: Sendable {
     let gradient: Gradient?
 
     init(
-        _ name: String, _ kernel: nnstore_binary, _ kind: Kind, leftIsNeededBy: Operands = .both, rightIsNeededBy: Operands = .both,
+        _ name: String, _ kernel: nnstore_binary, _ kind: Kind, leftIsNeededBy: Operands = .both,
+        rightIsNeededBy: Operands = .both,
         gradient: Gradient? = nil
     ) {
         self.name = name
@@ -86,7 +87,7 @@ struct BinaryOperation: Sendable {
 
     /// The result, not recorded.
     func values(_ left: Tensor, _ right: Tensor) throws -> Tensor {
-        let result = try Tensor.result(
+        let result = try Tensor.unwritten(
             try resultDType(left, right), try Broadcasting.shape(left.shape, right.shape, name))
         try write(left, right, to: result)
         result.isNumber = left.isNumber && right.isNumber
@@ -97,7 +98,8 @@ struct BinaryOperation: Sendable {
     func write(_ left: Tensor, _ right: Tensor, to result: Tensor) throws {
         guard Broadcasting.fits(left.shape, in: result.shape), Broadcasting.fits(right.shape, in: result.shape) else {
             throw TensorError.shapeMismatch(
-                operation: name, shapes: [left.shape, right.shape], reason: "the result would not have shape \(result.shape)")
+                operation: name, shapes: [left.shape, right.shape],
+                reason: "the result would not have shape \(result.shape)")
         }
         var dtype = try Promotion.dtype(left, right, name)
         if kind == .float { dtype = Promotion.float(dtype) }
@@ -127,14 +129,17 @@ extension BinaryOperation {
     ) { gradient, left, right, isNeeded in
         [isNeeded[0] ? try multiply(gradient, right) : nil, isNeeded[1] ? try multiply(gradient, left) : nil]
     }
-    static let divide: BinaryOperation = .init("divide", nnstore_divide, .float, leftIsNeededBy: .right) { gradient, left, right, isNeeded in
+    static let divide: BinaryOperation = .init("divide", nnstore_divide, .float, leftIsNeededBy: .right) {
+        gradient, left, right, isNeeded in
         let quotient = try divide(gradient, right)
         return [quotient, isNeeded[1] ? try UnaryOperation.negative(multiply(quotient, divide(left, right))) : nil]
     }
-    static let maximum: BinaryOperation = .init("maximum", nnstore_maximum, .promoted) { gradient, left, right, isNeeded in
+    static let maximum: BinaryOperation = .init("maximum", nnstore_maximum, .promoted) {
+        gradient, left, right, isNeeded in
         try extremeGradients(gradient, left, right, isNeeded, greater)
     }
-    static let minimum: BinaryOperation = .init("minimum", nnstore_minimum, .promoted) { gradient, left, right, isNeeded in
+    static let minimum: BinaryOperation = .init("minimum", nnstore_minimum, .promoted) {
+        gradient, left, right, isNeeded in
         try extremeGradients(gradient, left, right, isNeeded, less)
     }
     static let power: BinaryOperation = .init("pow", nnstore_power, .float) { gradient, base, exponent, isNeeded in

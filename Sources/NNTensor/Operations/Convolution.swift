@@ -22,7 +22,8 @@ public func conv2d(
     for operand in [x, weight, bias ?? x] { try operand.requireValue("conv2d") }
     if x.rank == 3 {
         let batch = try x.unsqueeze(0)
-        return try conv2d(batch, weight, bias, stride: stride, padding: padding, dilation: dilation, groups: groups).squeeze(0)
+        return try conv2d(batch, weight, bias, stride: stride, padding: padding, dilation: dilation, groups: groups)
+            .squeeze(0)
     }
     let operands = [x, weight] + (bias.map { [$0] } ?? [])
     guard groups > 0, x.rank == 4, weight.rank == 4, weight.shape[0] % groups == 0,
@@ -35,7 +36,8 @@ public func conv2d(
     }
     guard operands.allSatisfy({ $0.dtype == x.dtype && $0.dtype.isFloatingPoint }) else {
         throw TensorError.dtypeMismatch(
-            operation: "conv2d", dtypes: operands.map(\.dtype), reason: "all must be floats of one dtype. Convert with to(_:)")
+            operation: "conv2d", dtypes: operands.map(\.dtype),
+            reason: "all must be floats of one dtype. Convert with to(_:)")
     }
     let convolution = Convolution(
         windows: try Windows(

@@ -114,7 +114,9 @@ public func pow(_ x: Tensor, _ exponent: Double) throws -> Tensor {
 /// - Throws: ``TensorError``.
 public func clamp(_ x: Tensor, minimum: Double? = nil, maximum: Double? = nil) throws -> Tensor {
     var result = x
-    if let minimum { result = try select(BinaryOperation.less(result, Tensor(number: minimum)), Tensor(number: minimum), result) }
+    if let minimum {
+        result = try select(BinaryOperation.less(result, Tensor(number: minimum)), Tensor(number: minimum), result)
+    }
     if let maximum {
         result = try select(BinaryOperation.greater(result, Tensor(number: maximum)), Tensor(number: maximum), result)
     }

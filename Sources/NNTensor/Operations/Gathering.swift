@@ -68,7 +68,8 @@ extension Tensor {
         return taken.result
     }
 
-    private func taking(_ axis: Int, _ indices: Tensor, _ operation: String) throws -> (result: Tensor, places: Tensor) {
+    private func taking(_ axis: Int, _ indices: Tensor, _ operation: String) throws -> (result: Tensor, places: Tensor)
+    {
         try requireIndices(indices, operation)
         let source = try isContiguous ? self : copied(operation)
         let places = try indices.isContiguous ? indices : indices.copied(operation)
@@ -127,11 +128,13 @@ extension Tensor {
         let bad =
             if dtype == .f64 {
                 unsafe nnstore_add_at_f64(
-                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Double.self), positions,
+                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Double.self),
+                    positions,
                     to.address(0)!.assumingMemoryBound(to: Double.self))
             } else {
                 unsafe nnstore_add_at_f32(
-                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Float.self), positions,
+                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Float.self),
+                    positions,
                     to.address(0)!.assumingMemoryBound(to: Float.self))
             }
         try refuseIndex(at: bad, indices, axis, operation)

@@ -13,7 +13,8 @@ public func concatenate(_ tensors: [Tensor], dimension: Int = 0) throws -> Tenso
     var dtype = first.dtype
     shape[axis] = 0
     for tensor in tensors {
-        guard tensor.rank == shape.count, shape.indices.allSatisfy({ $0 == axis || tensor.shape[$0] == shape[$0] }) else {
+        guard tensor.rank == shape.count, shape.indices.allSatisfy({ $0 == axis || tensor.shape[$0] == shape[$0] })
+        else {
             throw TensorError.shapeMismatch(
                 operation: "concatenate", shapes: [first.shape, tensor.shape],
                 reason: "all extents but that of dimension \(dimension) must be equal")
@@ -21,7 +22,7 @@ public func concatenate(_ tensors: [Tensor], dimension: Int = 0) throws -> Tenso
         shape[axis] += tensor.shape[axis]
         dtype = try Promotion.dtype(dtype, tensor.dtype, "concatenate")
     }
-    let result = try Tensor.result(dtype, shape)
+    let result = try Tensor.unwritten(dtype, shape)
     var ranges: [Range<Int>] = []
     for tensor in tensors {
         let start = ranges.last?.upperBound ?? 0

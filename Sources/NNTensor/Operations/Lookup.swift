@@ -9,7 +9,8 @@ import NNStore
 /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` for an index that is not there, or indices that are not I64.
 public func embedding(_ indices: Tensor, _ weight: Tensor) throws -> Tensor {
     guard weight.rank == 2 else {
-        throw TensorError.shapeMismatch(operation: "embedding", shapes: [weight.shape], reason: "[count, dimensions] is wanted")
+        throw TensorError.shapeMismatch(
+            operation: "embedding", shapes: [weight.shape], reason: "[count, dimensions] is wanted")
     }
     return try weight.indexSelect(0, indices.reshape([indices.count])).reshape(indices.shape + [weight.shape[1]])
 }
@@ -22,7 +23,8 @@ public func embedding(_ indices: Tensor, _ weight: Tensor) throws -> Tensor {
 /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if that is no probability.
 public func dropout(_ x: Tensor, _ probability: Double, generator: Generator? = nil) throws -> Tensor {
     guard (0...1).contains(probability) else {
-        throw TensorError.invalidArgument(operation: "dropout", reason: "a probability is from 0 to 1, not \(probability)")
+        throw TensorError.invalidArgument(
+            operation: "dropout", reason: "a probability is from 0 to 1, not \(probability)")
     }
     if probability == 0 { return x }
     let drawn = Tensor.rand(x.shape, generator: generator)

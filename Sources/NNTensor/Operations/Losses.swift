@@ -14,7 +14,8 @@ public enum LossReduction: Sendable {
 ///
 /// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)`` if the shapes differ: what would be broadcast is
 ///   nearly always a mistake here.
-public func meanSquaredError(_ prediction: Tensor, _ target: Tensor, reduction: LossReduction = .mean) throws -> Tensor {
+public func meanSquaredError(_ prediction: Tensor, _ target: Tensor, reduction: LossReduction = .mean) throws -> Tensor
+{
     guard prediction.shape == target.shape else {
         throw TensorError.shapeMismatch(
             operation: "meanSquaredError", shapes: [prediction.shape, target.shape],

@@ -72,7 +72,8 @@ enum MatrixProduct {
     static func check(_ left: Tensor, _ right: Tensor, inner: Int, _ operation: String) throws {
         guard left.dtype == right.dtype else {
             throw TensorError.dtypeMismatch(
-                operation: operation, dtypes: [left.dtype, right.dtype], reason: "both must have one dtype. Convert one with to(_:)")
+                operation: operation, dtypes: [left.dtype, right.dtype],
+                reason: "both must have one dtype. Convert one with to(_:)")
         }
         guard left.shape.last == inner else {
             throw TensorError.shapeMismatch(
@@ -86,11 +87,15 @@ enum MatrixProduct {
     }
 
     /// The product of two tensors of at least two dimensions, added to `bias`, which is broadcast, if there is one.
-    static func values(_ left: Tensor, _ right: Tensor, _ operation: String, adding bias: Tensor? = nil) throws -> Tensor {
+    static func values(_ left: Tensor, _ right: Tensor, _ operation: String, adding bias: Tensor? = nil) throws
+        -> Tensor
+    {
         let dtype = left.dtype
         let computing = dtype.isFloatingPoint ? Promotion.computing(dtype) : .i64
         let batch = try Broadcasting.shape(left.shape.dropLast(2), right.shape.dropLast(2), operation)
-        let result = try Tensor.result(computing, batch + [left.shape[left.rank - 2], right.shape[right.rank - 1]])
+        let shape = batch + [left.shape[left.rank - 2], right.shape[right.rank - 1]]
+        // Nothing is written where there is nothing to add up.
+        let result = try left.shape.last == 0 ? Tensor.result(computing, shape) : Tensor.unwritten(computing, shape)
         if let bias { try result.writeValues(of: bias, operation) }
         func operand(_ tensor: Tensor) throws -> MatrixKernels.Matrices {
             var source = try tensor.converted(to: computing, operation)
@@ -99,7 +104,8 @@ enum MatrixProduct {
         }
         guard result.shape.suffix(2).allSatisfy({ $0 < Int(Int32.max) }), left.shape.last! < Int(Int32.max) else {
             throw TensorError.invalidArgument(
-                operation: operation, reason: "matrices of \(left.shape) and \(right.shape) are larger than BLAS can take")
+                operation: operation,
+                reason: "matrices of \(left.shape) and \(right.shape) are larger than BLAS can take")
         }
         let (a, b) = (try operand(left), try operand(right))
         let to = MatrixKernels.Matrices(try result.writableElements(for: operation), batch: batch)

@@ -47,7 +47,8 @@ struct BatchNormalization {
 
     init(_ x: Tensor) throws {
         guard x.rank >= 2 else {
-            throw TensorError.shapeMismatch(operation: "batchNorm", shapes: [x.shape], reason: "[batch, channels, ...] is wanted")
+            throw TensorError.shapeMismatch(
+                operation: "batchNorm", shapes: [x.shape], reason: "[batch, channels, ...] is wanted")
         }
         self.x = x
     }
@@ -64,7 +65,8 @@ struct BatchNormalization {
             guard let tensor else { return nil }
             guard tensor.shape == [channels] else {
                 throw TensorError.shapeMismatch(
-                    operation: "batchNorm", shapes: [x.shape, tensor.shape], reason: "there must be one number for each of \(channels) channels")
+                    operation: "batchNorm", shapes: [x.shape, tensor.shape],
+                    reason: "there must be one number for each of \(channels) channels")
             }
             return try tensor.reshape(shape)
         }
@@ -72,7 +74,8 @@ struct BatchNormalization {
             statistics = try x.meanAndVariance((0..<x.rank).filter { $0 != 1 })
         }
         return try x.normalized(
-            spread(mean) ?? statistics!.mean, spread(variance) ?? statistics!.variance, spread(weight), spread(bias), epsilon)
+            spread(mean) ?? statistics!.mean, spread(variance) ?? statistics!.variance, spread(weight), spread(bias),
+            epsilon)
     }
 }
 

@@ -14,11 +14,11 @@ extension Tensor {
 /// Elementwise not.
 prefix operator .!
 /// Elementwise and.
-infix operator .&: LogicalConjunctionPrecedence
+infix operator .& : LogicalConjunctionPrecedence
 /// Elementwise or.
-infix operator .|: LogicalDisjunctionPrecedence
+infix operator .| : LogicalDisjunctionPrecedence
 /// Elementwise exclusive or.
-infix operator .^: LogicalDisjunctionPrecedence
+infix operator .^ : LogicalDisjunctionPrecedence
 
 // MARK: Arithmetic
 
@@ -39,7 +39,9 @@ extension Tensor {
     public static func + (left: Int, right: Tensor) -> Tensor { Tensor(number: left) + right }
 
     /// The difference of the elements, broadcast.
-    public static func - (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.subtract(left, right) } }
+    public static func - (left: Tensor, right: Tensor) -> Tensor {
+        orStop { try BinaryOperation.subtract(left, right) }
+    }
     /// The difference of each element and a number.
     public static func - (left: Tensor, right: Double) -> Tensor { left - Tensor(number: right) }
     /// The difference of a number and each element.
@@ -54,7 +56,9 @@ extension Tensor {
     public static func - (left: Int, right: Tensor) -> Tensor { Tensor(number: left) - right }
 
     /// The product of the elements, broadcast.
-    public static func * (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.multiply(left, right) } }
+    public static func * (left: Tensor, right: Tensor) -> Tensor {
+        orStop { try BinaryOperation.multiply(left, right) }
+    }
     /// The product of each element and a number.
     public static func * (left: Tensor, right: Double) -> Tensor { left * Tensor(number: right) }
     /// The product of a number and each element.
@@ -148,7 +152,9 @@ extension Tensor {
     public static func .== (left: Int, right: Tensor) -> Tensor { Tensor(number: left) .== right }
 
     /// Whether the elements are different, BOOL.
-    public static func .!= (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.notEqual(left, right) } }
+    public static func .!= (left: Tensor, right: Tensor) -> Tensor {
+        orStop { try BinaryOperation.notEqual(left, right) }
+    }
     /// Whether the elements are different, BOOL; the right side is a number.
     public static func .!= (left: Tensor, right: Double) -> Tensor { left .!= Tensor(number: right) }
     /// Whether the elements are different, BOOL; the left side is a number.
@@ -178,7 +184,9 @@ extension Tensor {
     public static func < (left: Int, right: Tensor) -> Tensor { Tensor(number: left) < right }
 
     /// Whether, of the elements, the left one is less or equal, BOOL.
-    public static func <= (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.lessOrEqual(left, right) } }
+    public static func <= (left: Tensor, right: Tensor) -> Tensor {
+        orStop { try BinaryOperation.lessOrEqual(left, right) }
+    }
     /// Whether, of the elements, the left one is less or equal, BOOL; the right side is a number.
     public static func <= (left: Tensor, right: Double) -> Tensor { left <= Tensor(number: right) }
     /// Whether, of the elements, the left one is less or equal, BOOL; the left side is a number.
@@ -208,7 +216,9 @@ extension Tensor {
     public static func > (left: Int, right: Tensor) -> Tensor { Tensor(number: left) > right }
 
     /// Whether, of the elements, the left one is greater or equal, BOOL.
-    public static func >= (left: Tensor, right: Tensor) -> Tensor { orStop { try BinaryOperation.greaterOrEqual(left, right) } }
+    public static func >= (left: Tensor, right: Tensor) -> Tensor {
+        orStop { try BinaryOperation.greaterOrEqual(left, right) }
+    }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the right side is a number.
     public static func >= (left: Tensor, right: Double) -> Tensor { left >= Tensor(number: right) }
     /// Whether, of the elements, the left one is greater or equal, BOOL; the left side is a number.

@@ -40,7 +40,9 @@ public func maxPool2d(
     let largest = try Tensor.result(images.dtype, shape)
     let places = try Tensor.result(.i64, shape)
     let from = try images.elements(for: "maxPool2d")
-    let (to, positions) = (try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d"))
+    let (to, positions) = (
+        try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d")
+    )
     let (inSize, outSize) = (windows.height * windows.width, windows.out_height * windows.out_width)
     let planes = largest.count / max(1, outSize)
     Parallelism.forEach(planes, threads: x.count < 1 << 16 ? 1 : Parallelism.threads) { plane in
@@ -71,10 +73,12 @@ private enum PoolingKernels {
         unsafe withUnsafePointer(to: windows) { windows in
             if type == nnstore_f64 {
                 unsafe nnstore_max_pool_f64(
-                    windows, image.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self), positions)
+                    windows, image.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self),
+                    positions)
             } else {
                 unsafe nnstore_max_pool_f32(
-                    windows, image.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self), positions)
+                    windows, image.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self),
+                    positions)
             }
         }
     }

@@ -59,7 +59,8 @@ enum Promotion {
         case 4: return .i64
         default:
             throw TensorError.dtypeMismatch(
-                operation: operation, dtypes: [left, right], reason: "no integer holds the values of both; convert one of them")
+                operation: operation, dtypes: [left, right],
+                reason: "no integer holds the values of both; convert one of them")
         }
     }
 

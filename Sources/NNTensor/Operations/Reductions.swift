@@ -40,7 +40,8 @@ extension Tensor {
     /// themselves).
     ///
     /// - Throws: as ``mean(_:keepDimensions:)-([Int]?,_)``.
-    public func variance(_ dimensions: [Int]? = nil, correction: Int = 1, keepDimensions: Bool = false) throws -> Tensor {
+    public func variance(_ dimensions: [Int]? = nil, correction: Int = 1, keepDimensions: Bool = false) throws -> Tensor
+    {
         let axes = try axes(dimensions, "variance")
         let count = axes.reduce(1) { $0 * shape[$1] }
         let distance = try BinaryOperation.subtract(self, try mean(axes, keepDimensions: true))

@@ -9,16 +9,19 @@ import NNStore
 public func select(_ condition: Tensor, _ left: Tensor, _ right: Tensor) throws -> Tensor {
     guard condition.dtype == .bool else {
         throw TensorError.dtypeMismatch(
-            operation: "select", dtypes: [condition.dtype], reason: "the condition must be BOOL: a comparison, or to(.bool)")
+            operation: "select", dtypes: [condition.dtype],
+            reason: "the condition must be BOOL: a comparison, or to(.bool)")
     }
     let dtype = try Promotion.dtype(left, right, "select")
     let shape = try Broadcasting.shape(
         condition.shape, Broadcasting.shape(left.shape, right.shape, "select"), "select")
-    let result = try Tensor.result(dtype, shape)
+    let result = try Tensor.unwritten(dtype, shape)
     let type = try dtype.elementType(for: "select")
     func operand(_ tensor: Tensor) throws -> Elements {
         if tensor.dtype == dtype { return try tensor.elements(for: "select") }
-        if let number = tensor.exactNumber { return try Tensor([number], shape: [], dtype: dtype).elements(for: "select", in: type) }
+        if let number = tensor.exactNumber {
+            return try Tensor([number], shape: [], dtype: dtype).elements(for: "select", in: type)
+        }
         return try tensor.converted(to: dtype, "select").elements(for: "select")
     }
     ElementwiseKernels.select(

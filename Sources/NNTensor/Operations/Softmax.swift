@@ -34,7 +34,7 @@ private struct SoftmaxOperation {
         if axis != x.rank - 1 { return try self(x.transpose(axis, -1), -1).transpose(axis, -1) }
         let source = try x.isContiguous ? x : x.copied(name)
         let computing = try source.converted(to: Promotion.computing(x.dtype), name)
-        let output = try Tensor.result(computing.dtype, x.shape)
+        let output = try Tensor.unwritten(computing.dtype, x.shape)
         try rows(computing, nil, output)
         let result = try output.converted(to: x.dtype, name)
         if Tensor.isRecording([x]) {
@@ -47,7 +47,7 @@ private struct SoftmaxOperation {
     private func gradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
         let dtype = Promotion.computing(result.dtype)
         let incoming = try (gradient.isContiguous ? gradient : gradient.copied(name)).converted(to: dtype, name)
-        let output = try Tensor.result(dtype, result.shape)
+        let output = try Tensor.unwritten(dtype, result.shape)
         try rows(result.converted(to: dtype, name), incoming, output)
         return output
     }
@@ -70,14 +70,18 @@ private struct SoftmaxOperation {
             let to = unsafe destination.address(first * length)!
             let slope = unsafe incoming?.address(first * length)
             if isDouble {
-                let (from, to) = unsafe (from.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self))
+                let (from, to) = unsafe (
+                    from.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self)
+                )
                 if let slope = unsafe slope?.assumingMemoryBound(to: Double.self) {
                     unsafe nnstore_softmax_gradient_f64(count, length, slope, from, to, isLogarithm)
                 } else {
                     unsafe nnstore_softmax_f64(count, length, from, to, isLogarithm)
                 }
             } else {
-                let (from, to) = unsafe (from.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self))
+                let (from, to) = unsafe (
+                    from.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self)
+                )
                 if let slope = unsafe slope?.assumingMemoryBound(to: Float.self) {
                     unsafe nnstore_softmax_gradient_f32(count, length, slope, from, to, isLogarithm)
                 } else {

@@ -33,7 +33,7 @@ struct UnaryOperation: Sendable {
         try argument.requireValue(name)
         let isTest = kernel == nnstore_is_nan || kernel == nnstore_is_finite
         let dtype = isFloat ? Promotion.float(argument.dtype) : argument.dtype
-        let result = try Tensor.result(isTest ? .bool : dtype, argument.shape)
+        let result = try Tensor.unwritten(isTest ? .bool : dtype, argument.shape)
         let type = try Promotion.computing(dtype).elementType(for: name)
         let done = ElementwiseKernels.unary(
             kernel, type, try argument.elements(for: name), try result.writableElements(for: name))
@@ -65,7 +65,8 @@ struct UnaryOperation: Sendable {
 extension UnaryOperation {
     private typealias Binary = BinaryOperation
 
-    static let negative: UnaryOperation = .init("negative", nnstore_negative, isFloat: false, .linear { try negative($0) })
+    static let negative: UnaryOperation = .init(
+        "negative", nnstore_negative, isFloat: false, .linear { try negative($0) })
     static let absolute: UnaryOperation = .init(
         "abs", nnstore_absolute, isFloat: false, .ofArgument { try Binary.multiply($0, sign($1)) })
     static let sign: UnaryOperation = .init(
@@ -77,7 +78,8 @@ extension UnaryOperation {
     static let sqrt: UnaryOperation = .init(
         "sqrt", nnstore_sqrt, .ofResult { try Binary.divide($0, Binary.multiply($1, Tensor(number: 2))) })
     static let tanh: UnaryOperation = .init("tanh", nnstore_tanh, .ofResult { try Binary.tanhGradient($0, $1) })
-    static let sigmoid: UnaryOperation = .init("sigmoid", nnstore_sigmoid, .ofResult { try Binary.sigmoidGradient($0, $1) })
+    static let sigmoid: UnaryOperation = .init(
+        "sigmoid", nnstore_sigmoid, .ofResult { try Binary.sigmoidGradient($0, $1) })
     static let gelu: UnaryOperation = .init("gelu", nnstore_gelu, .ofArgument { try Binary.geluGradient($0, $1) })
     /// d erf(x) / dx = 2 / sqrt(π) exp(-x²)
     static let erf: UnaryOperation = .init(
@@ -87,7 +89,8 @@ extension UnaryOperation {
             return try Binary.multiply($0, Binary.multiply(slope, Tensor(number: 2 / Double.pi.squareRoot())))
         })
     static let sin: UnaryOperation = .init("sin", nnstore_sin, .ofArgument { try Binary.multiply($0, cos($1)) })
-    static let cos: UnaryOperation = .init("cos", nnstore_cos, .ofArgument { try negative(Binary.multiply($0, sin($1))) })
+    static let cos: UnaryOperation = .init(
+        "cos", nnstore_cos, .ofArgument { try negative(Binary.multiply($0, sin($1))) })
     static let floor: UnaryOperation = .init("floor", nnstore_floor, .linear { Tensor.zeros(like: $0) })
     static let ceil: UnaryOperation = .init("ceil", nnstore_ceil, .linear { Tensor.zeros(like: $0) })
     static let round: UnaryOperation = .init("round", nnstore_round, .linear { Tensor.zeros(like: $0) })

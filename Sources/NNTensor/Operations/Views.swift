@@ -8,7 +8,8 @@ extension Tensor {
         _ operation: String, shape: [Int], strides: [Int], offset: Int? = nil,
         backward: @escaping (_ gradient: Tensor) throws -> Tensor
     ) throws -> Tensor {
-        let view = Tensor(storage, try TensorLayout(dtype, shape: shape, strides: strides, offset: offset ?? self.offset))
+        let view = Tensor(
+            storage, try TensorLayout(dtype, shape: shape, strides: strides, offset: offset ?? self.offset))
         let isRecording = GradMode.isRecording
         view.isUnrecordedView = !isRecording && requiresGrad
         view.base = base ?? self
@@ -39,7 +40,8 @@ extension Tensor {
         if rank == 0 { return try reshape([1]) }
         let (first, last) = (try axis(start, "flatten"), try axis(end, "flatten"))
         guard first <= last else {
-            throw TensorError.invalidArgument(operation: "flatten", reason: "dimension \(start) lies behind dimension \(end)")
+            throw TensorError.invalidArgument(
+                operation: "flatten", reason: "dimension \(start) lies behind dimension \(end)")
         }
         let joined = shape[first...last].reduce(1, *)
         return try reshape(Array(shape[..<first]) + [joined] + shape[(last + 1)...])
@@ -93,7 +95,8 @@ extension Tensor {
                 reason: "only extents of 1 are repeated, and new dimensions stand in front")
         }
         let strides = target.indices.map { index in
-            index < missing || self.shape[index - missing] == 1 && target[index] != 1 ? 0 : self.strides[index - missing]
+            index < missing || self.shape[index - missing] == 1 && target[index] != 1
+                ? 0 : self.strides[index - missing]
         }
         // Back to the smaller shape is what every gradient is added up to anyway.
         return try view("expand", shape: target, strides: strides) { $0 }
@@ -109,7 +112,8 @@ extension Tensor {
         let axis = try axis(dimension, "squeeze")
         guard shape[axis] == 1 else {
             throw TensorError.invalidArgument(
-                operation: "squeeze", reason: "dimension \(dimension) of shape \(shape) has \(shape[axis]) elements, not 1")
+                operation: "squeeze",
+                reason: "dimension \(dimension) of shape \(shape) has \(shape[axis]) elements, not 1")
         }
         var (shape, strides) = (shape, strides)
         shape.remove(at: axis)
@@ -124,7 +128,8 @@ extension Tensor {
         let axis = dimension < 0 ? dimension + rank + 1 : dimension
         guard axis >= 0, axis <= rank else {
             throw TensorError.invalidArgument(
-                operation: "unsqueeze", reason: "place \(dimension) in shape \(shape); \(-rank - 1) to \(rank) are there")
+                operation: "unsqueeze",
+                reason: "place \(dimension) in shape \(shape); \(-rank - 1) to \(rank) are there")
         }
         var (shape, strides) = (shape, strides)
         shape.insert(1, at: axis)
@@ -148,7 +153,8 @@ extension Tensor {
         part[axis] = (range.count + step - 1) / step
         steps[axis] *= step
         return try view(
-            "narrow", shape: part, strides: steps, offset: offset + (range.isEmpty ? 0 : range.lowerBound * strides[axis])
+            "narrow", shape: part, strides: steps,
+            offset: offset + (range.isEmpty ? 0 : range.lowerBound * strides[axis])
         ) { gradient in
             let whole = try Tensor.result(gradient.dtype, old)
             try whole.narrow(axis, range, step: step).writeValues(of: gradient, "backward")
@@ -186,7 +192,9 @@ extension Tensor {
     public func split(_ size: Int, dimension: Int = 0) throws -> [Tensor] {
         guard size > 0 else { throw TensorError.invalidArgument(operation: "split", reason: "pieces of \(size)") }
         let extent = shape[try axis(dimension, "split")]
-        return try stride(from: 0, to: extent, by: size).map { try narrow(dimension, $0..<Swift.min(extent, $0 + size)) }
+        return try stride(from: 0, to: extent, by: size).map {
+            try narrow(dimension, $0..<Swift.min(extent, $0 + size))
+        }
     }
 
     /// A shape with its -1 replaced.

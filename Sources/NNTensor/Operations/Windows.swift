@@ -47,7 +47,9 @@ struct Windows: Sendable {
             guard !overflow, !tooWide, !tooLong, reach < padded else {
                 throw TensorError.shapeMismatch(
                     operation: operation, shapes: [image, [self.kernel.height, self.kernel.width]],
-                    reason: "a window with dilation \(self.dilation.text) is larger than the image with its padding \(self.padding.text)")
+                    reason:
+                        "a window with dilation \(self.dilation.text) is larger than the image with its padding \(self.padding.text)"
+                )
             }
             return (padded - reach - 1) / stride + 1
         }

@@ -29,11 +29,13 @@ public class Adam: Optimizer {
     ///   - epsilon: is added to the root of the mean square.
     ///   - weightDecay: how much of a parameter is added to its gradient.
     public convenience init(
-        _ parameters: [Parameter], learningRate: Double = 1e-3, betas: (Double, Double) = (0.9, 0.999), epsilon: Double = 1e-8,
+        _ parameters: [Parameter], learningRate: Double = 1e-3, betas: (Double, Double) = (0.9, 0.999),
+        epsilon: Double = 1e-8,
         weightDecay: Double = 0
     ) {
         self.init(
-            [ParameterGroup(parameters)], learningRate: learningRate, betas: betas, epsilon: epsilon, weightDecay: weightDecay)
+            [ParameterGroup(parameters)], learningRate: learningRate, betas: betas, epsilon: epsilon,
+            weightDecay: weightDecay)
     }
 
     /// As ``init(_:learningRate:betas:epsilon:weightDecay:)-([Parameter],_,_,_,_)``, for groups that may have a learning
@@ -50,17 +52,23 @@ public class Adam: Optimizer {
         super.init(groups, learningRate: learningRate, weightDecay: weightDecay)
     }
 
-    final override func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {
-        var state = try states[number]
+    final override func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup)
+        throws
+    {
+        var state =
+            try states[number]
             ?? State(
-                mean: Tensor.result(parameter.dtype, parameter.shape), square: Tensor.result(parameter.dtype, parameter.shape))
+                mean: Tensor.result(parameter.dtype, parameter.shape),
+                square: Tensor.result(parameter.dtype, parameter.shape))
         state.step += 1
         states[number] = state
         let step = nnstore_adam(
             learning_rate: group.learningRate, beta1: betas.0, beta2: betas.1, epsilon: epsilon,
-            weight_decay: group.weightDecay, correction1: 1 - pow(betas.0, state.step), correction2: 1 - pow(betas.1, state.step),
+            weight_decay: group.weightDecay, correction1: 1 - pow(betas.0, state.step),
+            correction2: 1 - pow(betas.1, state.step),
             is_decoupled: isDecoupled)
-        unsafe try OptimizerKernels.update(parameter, gradient, [state.mean, state.square]) { type, count, parameter, gradient, state in
+        unsafe try OptimizerKernels.update(parameter, gradient, [state.mean, state.square]) {
+            type, count, parameter, gradient, state in
             unsafe withUnsafePointer(to: step) { step in
                 if type == nnstore_f64 {
                     unsafe nnstore_adam_f64(
@@ -127,10 +135,12 @@ public final class AdamW: Adam {
 
     /// As ``Adam``, with the weight decay being by how much of itself times the learning rate a parameter shrinks.
     public convenience init(
-        _ parameters: [Parameter], learningRate: Double = 1e-3, betas: (Double, Double) = (0.9, 0.999), epsilon: Double = 1e-8,
+        _ parameters: [Parameter], learningRate: Double = 1e-3, betas: (Double, Double) = (0.9, 0.999),
+        epsilon: Double = 1e-8,
         weightDecay: Double = 1e-2
     ) {
         self.init(
-            [ParameterGroup(parameters)], learningRate: learningRate, betas: betas, epsilon: epsilon, weightDecay: weightDecay)
+            [ParameterGroup(parameters)], learningRate: learningRate, betas: betas, epsilon: epsilon,
+            weightDecay: weightDecay)
     }
 }

@@ -85,7 +85,8 @@ public final class LearningRateScheduler {
     public func load(stateDict: StateTree) throws {
         guard let count = stateDict["last_epoch"]?.int, count >= 0 else {
             throw TensorError.invalidArgument(
-                operation: "LearningRateScheduler.load(stateDict:)", reason: "there is no number of steps, \"last_epoch\"")
+                operation: "LearningRateScheduler.load(stateDict:)",
+                reason: "there is no number of steps, \"last_epoch\"")
         }
         stepCount = count
         apply()

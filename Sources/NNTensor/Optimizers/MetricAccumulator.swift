@@ -23,7 +23,8 @@ public final class MetricAccumulator {
     public func add(_ value: Tensor) throws {
         guard value.count == 1 else {
             throw TensorError.invalidArgument(
-                operation: "MetricAccumulator.add", reason: "shape \(value.shape) has \(value.count) elements, one is wanted")
+                operation: "MetricAccumulator.add",
+                reason: "shape \(value.shape) has \(value.count) elements, one is wanted")
         }
         try noGrad {
             if count == values.count {

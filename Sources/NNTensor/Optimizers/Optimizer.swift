@@ -44,7 +44,8 @@ open class Optimizer {
         let parameters = self.groups.flatMap(\.parameters)
         guard !parameters.isEmpty else { fatalError("\(name): there are no parameters to change") }
         guard Set(parameters.map(ObjectIdentifier.init)).count == parameters.count else {
-            fatalError("\(name): a parameter is there twice. parameters() lists each once; a parameter belongs to one group")
+            fatalError(
+                "\(name): a parameter is there twice. parameters() lists each once; a parameter belongs to one group")
         }
         guard self.groups.allSatisfy({ $0.learningRate >= 0 && $0.weightDecay >= 0 }) else {
             fatalError("\(name): learning rates and weight decays are not negative")

@@ -4,10 +4,12 @@ import NNStore
 /// Steps of optimizers over the elements of a parameter, its gradient and what is kept for it.
 enum OptimizerKernels {
     /// The elements of a loop: their type and number, the parameter's, the gradient's, and up to two tensors more.
-    typealias Loop = @Sendable (
-        _ type: nnstore_element, _ count: Int, _ parameter: UnsafeMutableRawPointer, _ gradient: UnsafeMutableRawPointer,
-        _ state: (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?)
-    ) -> Void
+    typealias Loop =
+        @Sendable (
+            _ type: nnstore_element, _ count: Int, _ parameter: UnsafeMutableRawPointer,
+            _ gradient: UnsafeMutableRawPointer,
+            _ state: (UnsafeMutableRawPointer?, UnsafeMutableRawPointer?)
+        ) -> Void
 
     /// As many elements are worth handing to a thread.
     private static let piece = 1 << 15

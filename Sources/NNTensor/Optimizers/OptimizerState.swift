@@ -29,11 +29,13 @@ extension Optimizer {
     ///   shapes or dtypes.
     public final func load(stateDict: StateTree) throws {
         let name = "\(type(of: self))"
-        guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"] else {
+        guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"]
+        else {
             throw OptimizerState.error(name, "a state dict has \"state\" and \"param_groups\"; this one does not")
         }
         guard saved.count == groups.count else {
-            throw OptimizerState.error(name, "the state dict has \(saved.count) groups of parameters, the optimizer \(groups.count)")
+            throw OptimizerState.error(
+                name, "the state dict has \(saved.count) groups of parameters, the optimizer \(groups.count)")
         }
         // A number in the state dict stands for the parameter at the same place of the same group.
         var numbers: [StateKey: Int] = [:]
@@ -41,10 +43,13 @@ extension Optimizer {
         for (place, (group, options)) in zip(groups, saved).enumerated() {
             guard case .list(let saved, _)? = options["params"], saved.count == group.parameters.count else {
                 throw OptimizerState.error(
-                    name, "group \(place) has \(group.parameters.count) parameters here and not as many in the state dict")
+                    name,
+                    "group \(place) has \(group.parameters.count) parameters here and not as many in the state dict")
             }
             for number in saved {
-                guard let key = number.int else { throw OptimizerState.error(name, "group \(place): \"params\" should be numbers") }
+                guard let key = number.int else {
+                    throw OptimizerState.error(name, "group \(place): \"params\" should be numbers")
+                }
                 numbers[.integer(key)] = numbers.count
             }
             fresh[place].learningRate = try options.number("lr", of: name)
@@ -63,7 +68,9 @@ extension Optimizer {
         }
     }
 
-    private func readStates(_ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String) throws -> [Int: [String: Tensor]] {
+    private func readStates(_ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String) throws -> [Int:
+        [String: Tensor]]
+    {
         let parameters = parameters
         var states: [Int: [String: Tensor]] = [:]
         for entry in state {
@@ -76,12 +83,19 @@ extension Optimizer {
                     throw OptimizerState.error(name, "the state of parameter \(entry.key) has no \"\(key)\"")
                 }
                 if case .null = value { continue }
-                let tensor = try value.stateTensorValue().map { try Tensor(storage: $0.storage, layout: $0.layout).copied("load") }
-                guard let tensor else { throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is no tensor") }
+                let tensor = try value.stateTensorValue().map {
+                    try Tensor(storage: $0.storage, layout: $0.layout).copied("load")
+                }
+                guard let tensor else {
+                    throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is no tensor")
+                }
                 let parameter = parameters[number]
-                if isLikeParameter && (parameter.isUninitialized || tensor.shape != parameter.shape || tensor.dtype != parameter.dtype) {
+                if isLikeParameter
+                    && (parameter.isUninitialized || tensor.shape != parameter.shape || tensor.dtype != parameter.dtype)
+                {
                     throw OptimizerState.error(
-                        name, "\"\(key)\" of parameter \(entry.key) is \(tensor.dtype) \(tensor.shape), the parameter "
+                        name,
+                        "\"\(key)\" of parameter \(entry.key) is \(tensor.dtype) \(tensor.shape), the parameter "
                             + "\(parameter.currentLayout.dtype) \(parameter.shapeDescription)")
                 }
                 guard isLikeParameter || tensor.count == 1 && tensor.dtype.elementType != nil else {
@@ -110,7 +124,9 @@ extension StateTree {
     }
 
     func flag(_ key: String, of name: String) throws -> Bool {
-        guard let value = self[key]?.bool else { throw OptimizerState.error(name, "\"\(key)\" should be true or false") }
+        guard let value = self[key]?.bool else {
+            throw OptimizerState.error(name, "\"\(key)\" should be true or false")
+        }
         return value
     }
 

@@ -42,7 +42,8 @@ public final class SGD: Optimizer {
         let isFirst = momenta[number] == nil
         if momentum != 0 && isFirst { momenta[number] = try Tensor.result(parameter.dtype, parameter.shape) }
         let step = nnstore_sgd(
-            learning_rate: group.learningRate, momentum: momentum, dampening: dampening, weight_decay: group.weightDecay,
+            learning_rate: group.learningRate, momentum: momentum, dampening: dampening,
+            weight_decay: group.weightDecay,
             nesterov: nesterov, is_first: isFirst)
         let state = momentum != 0 ? [momenta[number]!] : []
         unsafe try OptimizerKernels.update(parameter, gradient, state) { type, count, parameter, gradient, state in
@@ -60,7 +61,9 @@ public final class SGD: Optimizer {
         }
     }
 
-    override var stateNames: [(name: String, isLikeParameter: Bool)] { momentum == 0 ? [] : [("momentum_buffer", true)] }
+    override var stateNames: [(name: String, isLikeParameter: Bool)] {
+        momentum == 0 ? [] : [("momentum_buffer", true)]
+    }
 
     override func state(of number: Int) -> [(name: String, tensor: Tensor)] {
         momenta[number].map { [("momentum_buffer", $0)] } ?? []
@@ -71,7 +74,8 @@ public final class SGD: Optimizer {
     override func options(of group: ParameterGroup) -> [(String, StateTree)] {
         [
             ("lr", .double(group.learningRate)), ("momentum", .double(momentum)), ("dampening", .double(dampening)),
-            ("weight_decay", .double(group.weightDecay)), ("nesterov", .boolean(nesterov)), ("maximize", .boolean(false)),
+            ("weight_decay", .double(group.weightDecay)), ("nesterov", .boolean(nesterov)),
+            ("maximize", .boolean(false)),
             ("foreach", .null), ("differentiable", .boolean(false)), ("fused", .null),
         ]
     }

@@ -54,7 +54,8 @@ extension Tensor {
     func fillRandomly(_ distribution: Distribution, _ generator: Generator?) throws {
         let operation = distribution == .uniform ? "rand" : "randn"
         guard dtype.isFloatingPoint else {
-            throw TensorError.dtypeMismatch(operation: operation, dtypes: [dtype], reason: "random numbers are floats; or use randint")
+            throw TensorError.dtypeMismatch(
+                operation: operation, dtypes: [dtype], reason: "random numbers are floats; or use randint")
         }
         let isDouble = dtype == .f64
         let computing = Promotion.computing(dtype)

@@ -56,7 +56,9 @@ extension Tensor {
         guard count >= 0 else { fatalError("linspace: \(count) numbers are impossible") }
         let step = count > 1 ? (end - start) / Double(count - 1) : 0
         // From both ends, so that the last one is `end` itself.
-        let numbers = (0..<count).map { $0 < (count + 1) / 2 ? start + step * Double($0) : end - step * Double(count - 1 - $0) }
+        let numbers = (0..<count).map {
+            $0 < (count + 1) / 2 ? start + step * Double($0) : end - step * Double(count - 1 - $0)
+        }
         return Tensor(numbers, dtype: dtype)
     }
 

@@ -148,11 +148,13 @@ private struct IndexedPart {
         }
         guard consuming <= tensor.rank else {
             throw TensorError.invalidArgument(
-                operation: IndexedPart.operation, reason: "\(consuming) indices for the \(tensor.rank) dimensions of shape \(tensor.shape)")
+                operation: IndexedPart.operation,
+                reason: "\(consuming) indices for the \(tensor.rank) dimensions of shape \(tensor.shape)")
         }
         let ellipses = items.indices.filter { if case .remaining = items[$0] { true } else { false } }
         guard ellipses.count <= 1 else {
-            throw TensorError.invalidArgument(operation: IndexedPart.operation, reason: "only one .ellipsis is possible")
+            throw TensorError.invalidArgument(
+                operation: IndexedPart.operation, reason: "only one .ellipsis is possible")
         }
         if let place = ellipses.first {
             let whole = [TensorIndexItem](
@@ -181,7 +183,8 @@ private struct IndexedPart {
             case .tensor(let tensor):
                 guard index == nil else {
                     throw TensorError.invalidArgument(
-                        operation: IndexedPart.operation, reason: "only one of the indices can be a tensor; take one after another")
+                        operation: IndexedPart.operation,
+                        reason: "only one of the indices can be a tensor; take one after another")
                 }
                 index = (axis, tensor)
                 axis += tensor.dtype == .bool ? tensor.rank : 1
@@ -198,7 +201,8 @@ private struct IndexedPart {
         guard first >= 0, first <= extent, end <= extent, end >= first, step > 0 else {
             throw TensorError.invalidArgument(
                 operation: IndexedPart.operation,
-                reason: "\(lower.map(String.init) ?? "")..<\(upper.map(String.init) ?? "") of dimension \(axis) of shape "
+                reason:
+                    "\(lower.map(String.init) ?? "")..<\(upper.map(String.init) ?? "") of dimension \(axis) of shape "
                     + "\(tensor.shape); only 0..<\(extent) is there")
         }
         return try tensor.narrow(axis, first..<end, step: step)
@@ -211,7 +215,8 @@ private struct IndexedPart {
             let (flat, positions) = try masked(view, index.axis, index.tensor)
             return try flat.indexSelect(index.axis, positions)
         }
-        let flat = try view.indexSelect(index.axis, index.tensor.reshape([index.tensor.count]).positive(view.shape[index.axis]))
+        let flat = try view.indexSelect(
+            index.axis, index.tensor.reshape([index.tensor.count]).positive(view.shape[index.axis]))
         if index.tensor.rank == 1 { return flat }
         return try flat.reshape(view.shape[..<index.axis] + index.tensor.shape + view.shape[(index.axis + 1)...])
     }
@@ -225,9 +230,11 @@ private struct IndexedPart {
         }
         guard index.tensor.dtype == .bool else {
             throw TensorError.invalidArgument(
-                operation: IndexedPart.operation, reason: "writing to indices that a tensor holds is not possible; use a mask or a loop")
+                operation: IndexedPart.operation,
+                reason: "writing to indices that a tensor holds is not possible; use a mask or a loop")
         }
-        let mask = try index.tensor.reshape(index.tensor.shape + Array(repeating: 1, count: view.rank - index.axis - index.tensor.rank))
+        let mask = try index.tensor.reshape(
+            index.tensor.shape + Array(repeating: 1, count: view.rank - index.axis - index.tensor.rank))
         try view.assign(select(mask, value, view), "copy")
     }
 
@@ -248,10 +255,12 @@ extension Tensor {
     /// Indices with negative ones counted from the end.
     fileprivate func positive(_ extent: Int) throws -> Tensor {
         guard dtype.isInteger else {
-            throw TensorError.dtypeMismatch(operation: "subscript", dtypes: [dtype], reason: "indices are I64, masks BOOL")
+            throw TensorError.dtypeMismatch(
+                operation: "subscript", dtypes: [dtype], reason: "indices are I64, masks BOOL")
         }
         let indices = try converted(to: .i64, "subscript")
         return try NNTensor.select(
-            BinaryOperation.less(indices, Tensor(number: 0)), BinaryOperation.add(indices, Tensor(number: extent)), indices)
+            BinaryOperation.less(indices, Tensor(number: 0)), BinaryOperation.add(indices, Tensor(number: extent)),
+            indices)
     }
 }

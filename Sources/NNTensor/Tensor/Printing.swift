@@ -100,7 +100,8 @@ private struct TensorText {
 
     private static func closed(_ text: String, _ suffixes: [String], _ indent: Int) -> String {
         var result = text
-        var lineLength = text.count - (text.lastIndex(of: "\n").map { text.distance(from: text.startIndex, to: $0) } ?? -1)
+        var lineLength =
+            text.count - (text.lastIndex(of: "\n").map { text.distance(from: text.startIndex, to: $0) } ?? -1)
         for suffix in suffixes {
             if lineLength + suffix.count + 2 > lineWidth {
                 result += ",\n" + String(repeating: " ", count: indent) + suffix
@@ -127,7 +128,8 @@ private struct NumberFormat {
             return
         }
         let values = try tensor.elements(as: Double.self).filter { $0.isFinite && $0 != 0 }
-        guard let largest = values.lazy.map({ Swift.abs($0) }).max(), let smallest = values.lazy.map({ Swift.abs($0) }).min()
+        guard let largest = values.lazy.map({ Swift.abs($0) }).max(),
+            let smallest = values.lazy.map({ Swift.abs($0) }).min()
         else {
             style = .wholeFloat
             return

@@ -59,7 +59,8 @@ public class Tensor {
         guard layout.byteRange.upperBound <= storage.byteCount else {
             throw TensorError.invalidArgument(
                 operation: "Tensor",
-                reason: "\(layout.dtype) \(layout.shape) with strides \(layout.strides) from element \(layout.offset) on "
+                reason:
+                    "\(layout.dtype) \(layout.shape) with strides \(layout.strides) from element \(layout.offset) on "
                     + "reaches to byte \(layout.byteRange.upperBound) of a storage of \(storage.byteCount) bytes")
         }
         self.init(storage, layout)
@@ -151,9 +152,26 @@ extension Tensor {
         return axes
     }
 
-    /// A fresh contiguous tensor for a result, whose elements the caller writes.
+    /// A fresh contiguous tensor of zeros.
     static func result(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
         let layout = try TensorLayout(dtype, shape: shape)
         return Tensor(try Storage(byteCount: layout.byteCount), layout)
     }
+
+    /// A fresh contiguous tensor that holds anything. The caller writes all elements before anybody sees it.
+    static func unwritten(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
+        let layout = try TensorLayout(dtype, shape: shape)
+        return Tensor(Storage(memory: try TensorMemory.cache.allocate(layout.byteCount)), layout)
+    }
+}
+
+/// The memory of results of operations.
+public enum TensorMemory {
+    /// As much is kept for the next operations when tensors are freed.
+    private static let limit = 256 << 20
+
+    static let cache = MemoryCache(limit: limit)
+
+    /// Gives memory that is kept for the next operations, at most 256 MiB, back to the system.
+    public static func emptyCache() { cache.empty() }
 }

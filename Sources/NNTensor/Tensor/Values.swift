@@ -81,7 +81,7 @@ extension Tensor {
 
     /// A fresh contiguous tensor with the same values and no history.
     func copied(_ operation: String) throws -> Tensor {
-        let result = try Tensor.result(dtype, shape)
+        let result = try Tensor.unwritten(dtype, shape)
         if dtype.elementType == nil { return try copiedAsBytes(result) }
         try result.writeValues(of: self, operation)
         return result
@@ -97,7 +97,7 @@ extension Tensor {
     /// The values in another dtype, without history; itself, if nothing changes.
     func converted(to dtype: DType, _ operation: String) throws -> Tensor {
         if dtype == self.dtype { return self }
-        let result = try Tensor.result(dtype, shape)
+        let result = try Tensor.unwritten(dtype, shape)
         try result.writeValues(of: self, operation)
         return result
     }

@@ -62,7 +62,9 @@ final class Conv: Module {
 
 /// One of PyTorch's nine cases: a model, and the numbers that PyTorch got.
 struct GoldenCase {
-    static let names = ["mlp", "sequential", "shared", "nested", "custom", "tied_lm", "tied_autoencoder", "cnn", "conv"]
+    static let names = [
+        "mlp", "sequential", "shared", "nested", "custom", "tied_lm", "tied_autoencoder", "cnn", "conv",
+    ]
     static let optimizers = ["sgd", "momentum", "nesterov", "adam", "adamw"]
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("Goldens")
@@ -76,7 +78,9 @@ struct GoldenCase {
         var numbers: [String: Tensor] = [:]
         guard case .dictionary(let entries) = try file.state() else { throw GoldenError.noDictionary }
         for entry in entries {
-            guard case .text(let key) = entry.key, let tensor = entry.value.tensor else { throw GoldenError.noDictionary }
+            guard case .text(let key) = entry.key, let tensor = entry.value.tensor else {
+                throw GoldenError.noDictionary
+            }
             numbers[key] = try Tensor(storage: tensor.storage, layout: tensor.layout)
         }
         self.numbers = numbers

@@ -9,7 +9,10 @@ struct GradientCheck: Sendable {
     /// Makes arguments of F64 and says what is calculated with them.
     let make: @Sendable (inout RandomNumbers) throws -> (arguments: [Tensor], function: ([Tensor]) throws -> Tensor)
 
-    init(_ name: String, _ make: @escaping @Sendable (inout RandomNumbers) throws -> ([Tensor], ([Tensor]) throws -> Tensor)) {
+    init(
+        _ name: String,
+        _ make: @escaping @Sendable (inout RandomNumbers) throws -> ([Tensor], ([Tensor]) throws -> Tensor)
+    ) {
         self.name = name
         self.make = make
     }
@@ -65,7 +68,9 @@ struct GradientCheck: Sendable {
             let weights = random.tensor(result.shape, 0.5...1.5)
             try (result * weights).sum().backward()
             for (place, argument) in arguments.enumerated() where argument.dtype.isFloatingPoint {
-                let found = try argument.grad.map { try $0.elements(as: Double.self) } ?? Array(repeating: 0, count: argument.count)
+                let found =
+                    try argument.grad.map { try $0.elements(as: Double.self) }
+                    ?? Array(repeating: 0, count: argument.count)
                 let expected = try differences(of: argument, scaled: weights) { try function(arguments) }
                 for (a, b) in zip(found, expected) {
                     let isClose = abs(a - b) <= tolerance * (1 + abs(b))
@@ -77,13 +82,19 @@ struct GradientCheck: Sendable {
     }
 
     /// What a small change of each element changes.
-    private func differences(of argument: Tensor, scaled weights: Tensor, _ function: () throws -> Tensor) throws -> [Double] {
+    private func differences(of argument: Tensor, scaled weights: Tensor, _ function: () throws -> Tensor) throws
+        -> [Double]
+    {
         try noGrad {
             let step = 1e-5
             let before = try argument.clone()
             func value(_ index: Int, _ change: Double) throws -> Double {
                 let changed = try before.flatten().clone()
-                if argument.rank > 0 { changed[index] = changed[index] + change } else { changed[...] = changed + change }
+                if argument.rank > 0 {
+                    changed[index] = changed[index] + change
+                } else {
+                    changed[...] = changed + change
+                }
                 try argument.copy(from: changed.reshape(argument.shape))
                 return try (function() * weights).sum().item()
             }
