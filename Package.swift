@@ -78,7 +78,7 @@ let package = Package(
             exclude: ["Fixtures"]),
         .testTarget(
             name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"],
-            exclude: ["Goldens"]),
+            exclude: ["Goldens", "Fixtures"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
     swiftLanguageModes: [.v6]

@@ -159,7 +159,7 @@ nnstore_binary_loop nnstore_binary_operation(nnstore_binary operation, nnstore_e
 #define FLOAT_UNARIES(suffix, T, OF, EXP, LOG, TANH, SIGMOID)                                                           \
     UNARY(negative_##suffix, T, T, -a)                                                                                 \
     UNARY(absolute_##suffix, T, T, OF(fabs)(a))                                                                        \
-    UNARY(sign_##suffix, T, T, a != a ? a : (T)((a > 0) - (a < 0)))                                                    \
+    UNARY(sign_##suffix, T, T, (T)((a > 0) - (a < 0)))                                                                 \
     UNARY(relu_##suffix, T, T, a < 0 ? 0 : a)                                                                          \
     UNARY(exp_##suffix, T, T, EXP(a))                                                                                  \
     UNARY(log_##suffix, T, T, LOG(a))                                                                                  \

@@ -91,7 +91,8 @@ INLINE float float_tanh(float x) {
     float small = p * z * x + x;
     float magnitude = fabsf(x);
     float large = 1.0f - 2.0f / (float_exp(magnitude + magnitude) + 1.0f);
-    return magnitude < 0.625f ? small : copysignf(large, x);
+    // The sum of two zeros would lose the sign of -0.
+    return copysignf(magnitude < 0.625f ? small : large, x);
 }
 
 /// 1 / (1 + exp(-x)).

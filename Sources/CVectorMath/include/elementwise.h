@@ -45,7 +45,7 @@ typedef enum nnstore_unary {
     nnstore_negative,
     /// For all types but booleans.
     nnstore_absolute,
-    /// -1, 0 or 1; NaN stays. For all types but booleans.
+    /// -1, 0 or 1; 0 for NaN, as in PyTorch. For all types but booleans.
     nnstore_sign,
     /// 0 for what is negative; NaN stays. For all types but booleans.
     nnstore_relu,

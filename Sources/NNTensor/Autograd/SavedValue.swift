@@ -6,12 +6,17 @@ import NNStore
 struct SavedValue {
     let storage: Storage
     let layout: TensorLayout
+    /// What the tensor was if it was a Swift number.
+    private let isNumber: Bool
+    private let exactNumber: Double?
     private let version: UInt64
     private let operation: String
 
     init(_ tensor: Tensor, for operation: String) {
         storage = tensor.storage
         layout = tensor.layout
+        isNumber = tensor.isNumber
+        exactNumber = tensor.exactNumber
         version = tensor.storage.version
         self.operation = operation
     }
@@ -25,6 +30,9 @@ struct SavedValue {
             throw TensorError.overwritten(
                 operation: operation, shape: layout.shape, dtype: layout.dtype, savedVersion: version, version: now)
         }
-        return Tensor(storage, layout)
+        let tensor = Tensor(storage, layout)
+        tensor.isNumber = isNumber
+        tensor.exactNumber = exactNumber
+        return tensor
     }
 }

@@ -6,7 +6,7 @@
 /// - Throws: ``TensorError``.
 public func abs(_ x: Tensor) throws -> Tensor { try UnaryOperation.absolute(x) }
 
-/// -1, 0 or 1, as the element is negative, zero or positive.
+/// -1, 0 or 1, as the element is negative, zero (or NaN, as in PyTorch) or positive.
 ///
 /// - Throws: ``TensorError``.
 public func sign(_ x: Tensor) throws -> Tensor { try UnaryOperation.sign(x) }
@@ -62,20 +62,20 @@ public func sin(_ x: Tensor) throws -> Tensor { try UnaryOperation.sin(x) }
 /// - Throws: ``TensorError``.
 public func cos(_ x: Tensor) throws -> Tensor { try UnaryOperation.cos(x) }
 
-/// The largest integer that is not larger, of floats.
+/// The largest integer that is not larger; integers stay what they are.
 ///
 /// - Throws: ``TensorError``.
-public func floor(_ x: Tensor) throws -> Tensor { try UnaryOperation.floor(x) }
+public func floor(_ x: Tensor) throws -> Tensor { x.dtype.isInteger ? try x.clone() : try UnaryOperation.floor(x) }
 
-/// The smallest integer that is not smaller, of floats.
+/// The smallest integer that is not smaller; integers stay what they are.
 ///
 /// - Throws: ``TensorError``.
-public func ceil(_ x: Tensor) throws -> Tensor { try UnaryOperation.ceil(x) }
+public func ceil(_ x: Tensor) throws -> Tensor { x.dtype.isInteger ? try x.clone() : try UnaryOperation.ceil(x) }
 
-/// The nearest integer, ties to even, of floats.
+/// The nearest integer, ties to even; integers stay what they are.
 ///
 /// - Throws: ``TensorError``.
-public func round(_ x: Tensor) throws -> Tensor { try UnaryOperation.round(x) }
+public func round(_ x: Tensor) throws -> Tensor { x.dtype.isInteger ? try x.clone() : try UnaryOperation.round(x) }
 
 /// Whether the element is not a number, BOOL.
 ///

@@ -91,9 +91,9 @@ extension UnaryOperation {
     static let sin: UnaryOperation = .init("sin", nnstore_sin, .ofArgument { try Binary.multiply($0, cos($1)) })
     static let cos: UnaryOperation = .init(
         "cos", nnstore_cos, .ofArgument { try negative(Binary.multiply($0, sin($1))) })
-    static let floor: UnaryOperation = .init("floor", nnstore_floor, .linear { Tensor.zeros(like: $0) })
-    static let ceil: UnaryOperation = .init("ceil", nnstore_ceil, .linear { Tensor.zeros(like: $0) })
-    static let round: UnaryOperation = .init("round", nnstore_round, .linear { Tensor.zeros(like: $0) })
+    static let floor: UnaryOperation = .init("floor", nnstore_floor, isFloat: false, .linear { Tensor.zeros(like: $0) })
+    static let ceil: UnaryOperation = .init("ceil", nnstore_ceil, isFloat: false, .linear { Tensor.zeros(like: $0) })
+    static let round: UnaryOperation = .init("round", nnstore_round, isFloat: false, .linear { Tensor.zeros(like: $0) })
     static let isNaN: UnaryOperation = .init("isNaN", nnstore_is_nan, .none)
     static let isFinite: UnaryOperation = .init("isFinite", nnstore_is_finite, .none)
     static let not: UnaryOperation = .init("not", nnstore_not, isFloat: false, .none)

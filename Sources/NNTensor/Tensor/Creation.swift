@@ -98,6 +98,11 @@ extension Tensor {
         self.init(Tensor.joined(rows), shape: [rows.count, rows.first?.count ?? 0], dtype: dtype)
     }
 
+    /// A matrix of truth values from its rows, which are equally long, BOOL.
+    public convenience init(_ rows: [[Bool]]) {
+        self.init(Tensor.joined(rows), shape: [rows.count, rows.first?.count ?? 0])
+    }
+
     /// A tensor from its elements in row-major order, with their dtype if nothing else is asked for.
     public convenience init<Element: TensorElement>(_ elements: [Element], shape: [Int], dtype: DType? = nil) {
         self.init(copying: elements, Element.dtype, shape, dtype ?? Element.dtype)
