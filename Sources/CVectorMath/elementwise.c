@@ -72,14 +72,14 @@
 #define SQRT_HALF 0.70710678118654752440
 #define INVERSE_SQRT_TWO_PI 0.39894228040143267794
 
+INLINE double double_normal_probability(double x) { return 0.5 * erfc(-x * SQRT_HALF); }
+
 INLINE float gelu_derivative_f32(float x) {
-    float cumulative = 0.5f * (1 + erff(x * (float)SQRT_HALF));
-    return cumulative + x * ((float)INVERSE_SQRT_TWO_PI * float_exp(-0.5f * x * x));
+    return float_normal_probability(x) + x * ((float)INVERSE_SQRT_TWO_PI * float_exp(-0.5f * x * x));
 }
 
 INLINE double gelu_derivative_f64(double x) {
-    double cumulative = 0.5 * (1 + erf(x * SQRT_HALF));
-    return cumulative + x * (INVERSE_SQRT_TWO_PI * exp(-0.5 * x * x));
+    return double_normal_probability(x) + x * (INVERSE_SQRT_TWO_PI * exp(-0.5 * x * x));
 }
 
 FLOAT_BINARIES(f64, double, pow)
@@ -156,7 +156,7 @@ nnstore_binary_loop nnstore_binary_operation(nnstore_binary operation, nnstore_e
     UNARY(sign_##suffix, T, T, (a > 0) - (a < 0))                                                                      \
     UNARY(relu_##suffix, T, T, a > 0 ? a : 0)
 
-#define FLOAT_UNARIES(suffix, T, OF, EXP, LOG, TANH, SIGMOID)                                                           \
+#define FLOAT_UNARIES(suffix, T, OF, EXP, LOG, TANH, SIGMOID, ERF, NORMAL)                                             \
     UNARY(negative_##suffix, T, T, -a)                                                                                 \
     UNARY(absolute_##suffix, T, T, OF(fabs)(a))                                                                        \
     UNARY(sign_##suffix, T, T, (T)((a > 0) - (a < 0)))                                                                 \
@@ -166,8 +166,8 @@ nnstore_binary_loop nnstore_binary_operation(nnstore_binary operation, nnstore_e
     UNARY(sqrt_##suffix, T, T, OF(sqrt)(a))                                                                            \
     UNARY(tanh_##suffix, T, T, TANH(a))                                                                                \
     UNARY(sigmoid_##suffix, T, T, SIGMOID(a))                                                                          \
-    UNARY(gelu_##suffix, T, T, a *((T)0.5 * (1 + OF(erf)(a * (T)SQRT_HALF))))                                          \
-    UNARY(erf_##suffix, T, T, OF(erf)(a))                                                                              \
+    UNARY(gelu_##suffix, T, T, a *NORMAL(a))                                                                           \
+    UNARY(erf_##suffix, T, T, ERF(a))                                                                                  \
     UNARY(sin_##suffix, T, T, OF(sin)(a))                                                                              \
     UNARY(cos_##suffix, T, T, OF(cos)(a))                                                                              \
     UNARY(floor_##suffix, T, T, OF(floor)(a))                                                                          \
@@ -179,8 +179,8 @@ nnstore_binary_loop nnstore_binary_operation(nnstore_binary operation, nnstore_e
 #define OF_F64(name) name
 #define OF_F32(name) name##f
 
-FLOAT_UNARIES(f64, double, OF_F64, exp, log, tanh, double_sigmoid)
-FLOAT_UNARIES(f32, float, OF_F32, float_exp, float_log, float_tanh, float_sigmoid)
+FLOAT_UNARIES(f64, double, OF_F64, exp, log, tanh, double_sigmoid, erf, double_normal_probability)
+FLOAT_UNARIES(f32, float, OF_F32, float_exp, float_log, float_tanh, float_sigmoid, float_erf, float_normal_probability)
 INTEGER_UNARIES(i64, int64_t, uint64_t)
 INTEGER_UNARIES(i32, int32_t, uint32_t)
 INTEGER_UNARIES(i16, int16_t, uint16_t)

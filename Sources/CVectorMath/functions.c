@@ -70,60 +70,6 @@ enum { lanes = 16 };
 ROWS(f32, float, float_exp)
 ROWS(f64, double, exp)
 
-// MARK: Windows
-
-// Calls STEP for each window and each place in it: `column` is the place's position in the columns, `inside` whether it is
-// in the image, and `place` where.
-#define EACH_PLACE(STEP)                                                                                               \
-    size_t column = 0;                                                                                                 \
-    for (size_t c = 0; c < w->channels; c++)                                                                           \
-        for (size_t ky = 0; ky < w->kernel_height; ky++)                                                               \
-            for (size_t kx = 0; kx < w->kernel_width; kx++)                                                            \
-                for (size_t oy = 0; oy < w->out_height; oy++) {                                                        \
-                    size_t y = oy * w->stride_height + ky * w->dilation_height - w->padding_height;                    \
-                    for (size_t ox = 0; ox < w->out_width; ox++, column++) {                                           \
-                        size_t x = ox * w->stride_width + kx * w->dilation_width - w->padding_width;                   \
-                        /* What is negative wraps around to something larger than any extent. */                       \
-                        int inside = y < w->height && x < w->width;                                                    \
-                        size_t place = (c * w->height + y) * w->width + x;                                             \
-                        STEP                                                                                           \
-                    }                                                                                                  \
-                }
-
-#define WINDOWS(suffix, T)                                                                                             \
-    void nnstore_unfold_##suffix(const nnstore_windows *w, const T *image, T *columns) {                               \
-        EACH_PLACE(columns[column] = inside ? image[place] : 0;)                                                       \
-    }                                                                                                                  \
-    void nnstore_fold_##suffix(const nnstore_windows *w, const T *columns, T *image) {                                 \
-        EACH_PLACE(if (inside) image[place] += columns[column];)                                                       \
-    }                                                                                                                  \
-    void nnstore_max_pool_##suffix(const nnstore_windows *w, const T *image, T *to, int64_t *positions) {              \
-        for (size_t c = 0; c < w->channels; c++, image += w->height * w->width)                                        \
-            for (size_t oy = 0; oy < w->out_height; oy++)                                                              \
-                for (size_t ox = 0; ox < w->out_width; ox++) {                                                         \
-                    T largest = -INFINITY;                                                                             \
-                    int64_t position = -1;                                                                             \
-                    for (size_t ky = 0; ky < w->kernel_height; ky++) {                                                 \
-                        size_t y = oy * w->stride_height + ky * w->dilation_height - w->padding_height;                \
-                        if (y >= w->height) continue;                                                                  \
-                        for (size_t kx = 0; kx < w->kernel_width; kx++) {                                              \
-                            size_t x = ox * w->stride_width + kx * w->dilation_width - w->padding_width;               \
-                            if (x >= w->width) continue;                                                               \
-                            T value = image[y * w->width + x];                                                         \
-                            if (position < 0 || value > largest || (value != value && largest == largest)) {           \
-                                largest = value;                                                                       \
-                                position = (int64_t)(y * w->width + x);                                                \
-                            }                                                                                          \
-                        }                                                                                              \
-                    }                                                                                                  \
-                    *to++ = largest;                                                                                   \
-                    *positions++ = position;                                                                           \
-                }                                                                                                      \
-    }
-
-WINDOWS(f32, float)
-WINDOWS(f64, double)
-
 // MARK: Gathering
 
 #define GATHER(T)                                                                                                      \

@@ -1,8 +1,8 @@
 #ifndef NNSTORE_VECTOR_FUNCTIONS_H
 #define NNSTORE_VECTOR_FUNCTIONS_H
 
-// Functions of floats without branches, so that loops over them become vector code. Polynomials of exp, log and tanh are
-// those of Cephes (S. Moshier, expf.c, logf.c, tanhf.c); errors are given in units of the last place (ulp), measured over
+// Functions of floats without branches, so that loops over them become vector code. Polynomials of exp, log, tanh and erf
+// are those of Cephes (S. Moshier, expf.c, logf.c, tanhf.c, ndtrf.c); errors are given in units of the last place (ulp), measured over
 // all floats.
 
 #include <math.h>
@@ -93,6 +93,58 @@ INLINE float float_tanh(float x) {
     float large = 1.0f - 2.0f / (float_exp(magnitude + magnitude) + 1.0f);
     // The sum of two zeros would lose the sign of -0.
     return copysignf(magnitude < 0.625f ? small : large, x);
+}
+
+/// exp(-t²) / t times a polynomial of 1/t², for t from 1 to 2 and beyond: 1 - erf(t) (Cephes, ndtrf.c).
+INLINE float float_erfc_of_large(float t) {
+    float q = 1.0f / t, z = q * q;
+    float p = 2.326819970068386e-2f;
+    p = p * z - 1.387039388740657e-1f;
+    p = p * z + 3.687424674597105e-1f;
+    p = p * z - 5.824733027278666e-1f;
+    p = p * z + 6.210004621745983e-1f;
+    p = p * z - 4.944515323274145e-1f;
+    p = p * z + 3.404879937665872e-1f;
+    p = p * z - 2.741127028184656e-1f;
+    p = p * z + 5.638259427386472e-1f;
+    float r = -1.047766399936249e+1f;
+    r = r * z + 1.297719955372516e+1f;
+    r = r * z - 7.495518717768503f;
+    r = r * z + 2.921019019210786f;
+    r = r * z - 1.015265279202700f;
+    r = r * z + 4.218463358204948e-1f;
+    r = r * z - 2.820767439740514e-1f;
+    r = r * z + 5.641895067754075e-1f;
+    return float_exp(-t * t) * q * (t < 2.0f ? p : r);
+}
+
+/// erf of what lies between -1 and 1 (Cephes, ndtrf.c).
+INLINE float float_erf_of_small(float x) {
+    float z = x * x;
+    float p = 7.853861353153693e-5f;
+    p = p * z - 8.010193625184903e-4f;
+    p = p * z + 5.188327685732524e-3f;
+    p = p * z - 2.685381193529856e-2f;
+    p = p * z + 1.128358514861418e-1f;
+    p = p * z - 3.761262582423300e-1f;
+    p = p * z + 1.128379165726710f;
+    return x * p;
+}
+
+/// The error function, to 3 ulp.
+INLINE float float_erf(float x) {
+    float t = fabsf(x);
+    // Of NaN the comparison is false, and the sum is NaN.
+    float large = 1.0f - float_erfc_of_large(t > 1.0f ? t : 1.0f) + (x - x);
+    return t <= 1.0f ? float_erf_of_small(x) : t < 10.0f || x != x ? copysignf(large, x) : copysignf(1.0f, x);
+}
+
+/// The probability of a standard normal variable to be smaller than x, small values as exactly as large ones.
+INLINE float float_normal_probability(float x) {
+    float t = fabsf(x) * 0.707106781186547524f;
+    float half = 0.5f * float_erfc_of_large(t > 1.0f ? t : 1.0f);
+    float outer = x > 0 ? 1.0f - half : half;
+    return t <= 1.0f ? 0.5f + 0.5f * float_erf_of_small(x * 0.707106781186547524f) : outer;
 }
 
 /// 1 / (1 + exp(-x)).

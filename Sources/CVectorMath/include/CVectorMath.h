@@ -13,6 +13,7 @@
 #include "elementwise.h"
 #include "element_types.h"
 #include "functions.h"
+#include "normalization.h"
 #include "optimizers.h"
 #include "random.h"
 #include "reductions.h"

@@ -32,6 +32,11 @@ import NNStore
         unsafe start.map { unsafe $0 + offset * layout.dtype.bytesPerBlock }
     }
 
+    /// ``address(_:)`` as that of elements of a Swift type, which the caller knows to be theirs.
+    @unsafe func pointer<Element>(_ offset: Int) -> UnsafeMutablePointer<Element>? {
+        unsafe address(offset)?.assumingMemoryBound(to: Element.self)
+    }
+
     /// The strides with which the elements are seen as `shape`, which they are broadcast to.
     func strides(in shape: [Int]) -> [Int] {
         let missing = shape.count - layout.rank

@@ -1,26 +1,5 @@
 import NNStore
 
-/// The elements less their mean, divided by their standard deviation, over the last dimensions (J. Ba, J. Kiros, G. Hinton:
-/// Layer Normalization, 2016).
-///
-/// - Parameters:
-///   - shape: the last extents, over which means and deviations are taken.
-///   - weight, bias: what the result is multiplied by, and what is added to it, both of that shape.
-///   - epsilon: is added to the variance.
-/// - Throws: ``TensorError/shapeMismatch(operation:shapes:reason:)`` if `shape` is not how the tensor's shape ends;
-///   ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` if the elements are no floats.
-public func layerNorm(
-    _ x: Tensor, _ shape: [Int], weight: Tensor? = nil, bias: Tensor? = nil, epsilon: Double = 1e-5
-) throws -> Tensor {
-    guard !shape.isEmpty, x.shape.suffix(shape.count).elementsEqual(shape) else {
-        throw TensorError.shapeMismatch(
-            operation: "layerNorm", shapes: [x.shape, shape], reason: "the second must be how the first one ends")
-    }
-    let axes = Array(x.rank - shape.count..<x.rank)
-    let (mean, variance) = try x.meanAndVariance(axes)
-    return try x.normalized(mean, variance, weight, bias, epsilon)
-}
-
 /// The elements less their channel's mean, divided by the channel's standard deviation (S. Ioffe, C. Szegedy: Batch
 /// Normalization, 2015).
 ///
