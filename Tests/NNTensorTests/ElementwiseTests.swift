@@ -98,6 +98,18 @@ struct ElementwiseTests {
         #expect(try isFinite(Tensor([.infinity, 1.0])).booleans() == [false, true])
     }
 
+    @Test("are methods as well")
+    func methods() throws {
+        let x = Tensor([0.3, 0.9])
+        let pairs: [(Tensor, Tensor)] = try [
+            (x.abs(), abs(x)), (x.sign(), sign(x)), (x.exp(), exp(x)), (x.log(), log(x)), (x.sqrt(), sqrt(x)),
+            (x.tanh(), tanh(x)), (x.sigmoid(), sigmoid(x)), (x.relu(), relu(x)), (x.pow(3), pow(x, 3)),
+            (x.clamp(maximum: 0.5), clamp(x, maximum: 0.5)), (x.softmax(dimension: 0), softmax(x, dimension: 0)),
+            (x.logSoftmax(dimension: 0), logSoftmax(x, dimension: 0)), (x.matmul(x), matmul(x, x)),
+        ]
+        for (a, b) in pairs { #expect(try a.elements(as: Float.self) == b.elements(as: Float.self)) }
+    }
+
     @Test("convert between all dtypes as PyTorch does")
     func conversions() throws {
         let rows = try Fixture.read("conversions", as: [Cells].self)

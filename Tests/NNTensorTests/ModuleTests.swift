@@ -125,6 +125,34 @@ struct ModuleTests {
         #expect(throws: TensorError.self) { try Module()(.ones(1)) }
     }
 
+    @Test("are converted to another dtype in place, with what is shared still shared")
+    func conversion() throws {
+        let net = TiedLM()
+        let weight = net.emb.weight
+        let before = try weight.elements(as: Float.self)
+        try net(Tensor([1, 2])).sum().backward()
+        try net.double()
+        #expect(
+            net.emb.weight === weight && net.head.weight === weight && weight.dtype == .f64
+                && weight.grad?.dtype == .f64)
+        #expect(try weight.elements(as: Float.self) == before)
+        #expect(try net(Tensor([1, 2])).dtype == .f64)
+        // Two parameters over one storage.
+        let storage = Tensor.ones(2, 3)
+        let pair = Sequential(
+            Linear(weight: Parameter(storage), bias: nil), Linear(weight: Parameter(storage.T), bias: nil))
+        try pair.to(.bf16)
+        #expect(pair[0].weight.sharesStorage(with: pair[1].weight) && pair[0].weight.dtype == .bf16)
+        noGrad { pair[0].weight[1, 2] = 5 }
+        #expect(try pair[1].weight[2, 1].item() == 5)
+        let lazy = LazyLinear(2)
+        try lazy.to(.f64)
+        #expect(try lazy(Tensor.ones([1, 3], dtype: .f64)).dtype == .f64)
+        #expect(throws: TensorError.self) { try net.to(.i64) }
+        // What is counted stays an integer.
+        #expect(try BatchNorm1d(2).to(.f16).batchCount?.dtype == .i64)
+    }
+
     @Test("in a Sequential are found by index and by name")
     func sequential() throws {
         let net = Sequential(["in": Linear(2, 3), "act": ReLU()])

@@ -105,6 +105,14 @@ struct OptimizerTests {
         #expect(try wide.elements(as: Float.self) == [0, -2, -4, -1, -3, -5])
     }
 
+    @Test("refuse a gradient of another shape, which somebody has set")
+    func wrongGradient() {
+        let parameter = Parameter(.ones(1000))
+        parameter.grad = .ones(1)
+        #expect(throws: TensorError.self) { try SGD([parameter]).step() }
+        #expect(throws: TensorError.self) { try Adam([parameter]).step() }
+    }
+
     @Test("follow schedules")
     func schedules() throws {
         func rates(_ schedule: LearningRateSchedule, _ count: Int) -> [Double] {

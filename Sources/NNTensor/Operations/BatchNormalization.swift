@@ -67,10 +67,10 @@ extension Tensor {
     fileprivate func normalized(
         _ mean: Tensor, _ variance: Tensor, _ weight: Tensor?, _ bias: Tensor?, _ epsilon: Double
     ) throws -> Tensor {
+        // One factor for each channel, so that all elements are gone through three times and not four.
         let deviation = try UnaryOperation.sqrt(BinaryOperation.add(variance, Tensor(number: epsilon)))
-        var result = try BinaryOperation.divide(BinaryOperation.subtract(self, mean), deviation)
-        if let weight { result = try BinaryOperation.multiply(result, weight) }
-        if let bias { result = try BinaryOperation.add(result, bias) }
-        return result
+        let scale = try BinaryOperation.divide(weight ?? Tensor(number: 1), deviation)
+        let result = try BinaryOperation.multiply(BinaryOperation.subtract(self, mean), scale)
+        return try bias.map { try BinaryOperation.add(result, $0) } ?? result
     }
 }

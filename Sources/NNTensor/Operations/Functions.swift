@@ -109,6 +109,13 @@ public func pow(_ x: Tensor, _ exponent: Double) throws -> Tensor {
     try BinaryOperation.power(x, Tensor(number: exponent))
 }
 
+/// The elements to the power of an integer, as floats.
+///
+/// - Throws: ``TensorError``.
+public func pow(_ x: Tensor, _ exponent: Int) throws -> Tensor {
+    try BinaryOperation.power(x, Tensor(number: exponent))
+}
+
 /// The elements, but none below `minimum` or above `maximum`. Those outside have no gradient.
 ///
 /// - Throws: ``TensorError``.

@@ -60,10 +60,22 @@ open class Optimizer {
             var number = 0
             for group in groups {
                 for parameter in group.parameters {
-                    if let gradient = parameter.grad { try update(parameter, number, gradient, group) }
+                    if let gradient = parameter.grad {
+                        try Optimizer.check(gradient, of: parameter, number)
+                        try update(parameter, number, gradient, group)
+                    }
                     number += 1
                 }
             }
+        }
+    }
+
+    /// A gradient may have been set by hand.
+    private static func check(_ gradient: Tensor, of parameter: Parameter, _ number: Int) throws {
+        guard gradient.shape == parameter.shape else {
+            throw TensorError.shapeMismatch(
+                operation: "step", shapes: [parameter.shape, gradient.shape],
+                reason: "the gradient of parameter \(number) has another shape than the parameter")
         }
     }
 
