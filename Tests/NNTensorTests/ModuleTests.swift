@@ -53,6 +53,27 @@ struct ModuleTests {
         #expect(block.namedChildren.map(\.name) == ["first", "late", "maybe", "layers.0", "layers.1"])
     }
 
+    @Test("are found in tuples and nested arrays, and refused in dictionaries")
+    func collections() async {
+        final class Mixed: Module {
+            let pair = (Linear(1, 1, bias: false), right: ReLU())
+            let nested = [[Linear(1, 1, bias: false)], []]
+            let numbers = [Float](repeating: 1, count: 1_000_000)
+            let maybe: [Linear?] = [nil, Linear(1, 1, bias: false)]
+            let text = "text"
+        }
+        #expect(Mixed().namedParameters().map(\.name) == ["pair.0.weight", "nested.0.0.weight", "maybe.1.weight"])
+        #expect(Mixed().namedChildren.map(\.name) == ["pair.0", "pair.right", "nested.0.0", "maybe.1"])
+        let result = await #expect(processExitsWith: .failure, observing: [\.standardErrorContent]) {
+            final class Wrong: Module {
+                let heads = ["a": Linear(1, 1)]
+            }
+            _ = Wrong().parameters()
+        }
+        let message = String(decoding: result?.standardErrorContent ?? [], as: UTF8.self)
+        #expect(message.contains("\"heads\" is a Swift dictionary or set with parameters or modules in it"))
+    }
+
     @Test("don't lead back to what they are inside of")
     func cycles() {
         let outer = Outer()

@@ -77,6 +77,11 @@ struct OptimizerTests {
         #expect(try fresh.stateDict()["param_groups"]?[0]?["momentum"]?.double == 0.5)
         #expect(fresh.groups[0].learningRate == 0.3)
         #expect(throws: TensorError.self) { try fresh.load(stateDict: .null) }
+        let betas: StateTree = .tuple([.double(5), .double(0.9)])
+        let odd: StateTree = [
+            "state": [:], "param_groups": [["params": [0], "lr": 1.0, "weight_decay": 0.0, "betas": betas, "eps": 1e-8]],
+        ]
+        #expect(throws: TensorError.self) { try Adam([net[0].weight]).load(stateDict: odd) }
         #expect(throws: TensorError.self) { try SGD([net[0].weight]).load(stateDict: state) }
         #expect(throws: TensorError.self) { try Adam(net.parameters()).load(stateDict: state) }
     }

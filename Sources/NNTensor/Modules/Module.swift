@@ -13,9 +13,10 @@ import NNStore
 /// }
 /// ```
 ///
-/// ``Parameter`` and ``Buffer`` properties are state, other tensors are not. Optionals and arrays are looked into (a module in
-/// an array has its index in its name: `blocks.0.weight`), and so is what a superclass declares. A property that leads back to
-/// a module that it is inside of is not followed.
+/// ``Parameter`` and ``Buffer`` properties are state, other tensors are not. Optionals, arrays and tuples are looked into (a
+/// module in an array has its index in its name: `blocks.0.weight`), and so is what a superclass declares. Structs and other
+/// classes are not, and a dictionary of modules stops the program: its order changes from run to run; ``ModuleDict`` is one that
+/// keeps it. A property that leads back to a module that it is inside of is not followed.
 open class Module {
     /// A module with nothing in it.
     public init() {}

@@ -31,23 +31,48 @@ public enum ModuleMember {
         return members
     }
 
-    /// Adds a value, or what is inside of an optional or an array.
+    /// Adds a value, or what is inside of an optional, an array or a tuple.
     private static func collect(
         _ value: Any, _ name: String, into members: inout [(name: String, member: ModuleMember)]
     ) {
         // An optional that holds something is cast to what it holds.
         if let member = ModuleMember(value) { return members.append((name, member)) }
-        // Numbers and texts are most of the rest; what has no structure needs no mirror.
-        guard value is any Collection || value is any OptionalValue else { return }
         let mirror = Mirror(reflecting: value)
         switch mirror.displayStyle {
-        case .optional: for child in mirror.children { collect(child.value, name, into: &members) }
-        case .collection:
+        case .optional:
+            for child in mirror.children { collect(child.value, name, into: &members) }
+        case .collection where mirror.children.first.map({ mayHold($0.value) }) ?? false:
             for (index, child) in mirror.children.enumerated() {
                 collect(child.value, "\(name).\(index)", into: &members)
             }
+        case .tuple:
+            for (index, child) in mirror.children.enumerated() {
+                collect(child.value, "\(name).\(propertyName(child.label ?? "\(index)", ofTuple: index))", into: &members)
+            }
+        case .dictionary, .set:
+            if mirror.children.contains(where: { holdsMember($0.value) }) {
+                fatalError(
+                    "\"\(name)\" is a Swift dictionary or set with parameters or modules in it, whose order changes from run to "
+                        + "run, so that they can't be found there. Use a ModuleDict or an array")
+            }
         default: break
         }
+    }
+
+    /// Whether members may be in it, so that arrays of a million numbers are not looked through.
+    private static func mayHold(_ value: Any) -> Bool {
+        ModuleMember(value) != nil || value is any Collection || value is any OptionalValue
+            || Mirror(reflecting: value).displayStyle == .tuple
+    }
+
+    /// Whether an element of a dictionary (a tuple of key and value) or of a set is a member.
+    private static func holdsMember(_ element: Any) -> Bool {
+        ModuleMember(element) != nil || Mirror(reflecting: element).children.contains { ModuleMember($0.value) != nil }
+    }
+
+    /// A tuple's label; its index where it has none, which Swift writes as `.0`.
+    private static func propertyName(_ label: String, ofTuple index: Int) -> String {
+        label.hasPrefix(".") ? String(index) : label
     }
 
     /// The name of a property from that of its storage, which `lazy` and property wrappers put something in front of.

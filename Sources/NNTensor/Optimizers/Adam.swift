@@ -113,10 +113,10 @@ public class Adam: Optimizer {
 
     final override func setOptions(_ options: StateTree) throws {
         guard case .tuple(let values, _)? = options["betas"], values.count == 2, let first = values[0].number,
-            let second = values[1].number
-        else { throw OptimizerState.error("Adam", "\"betas\" should be two numbers") }
-        betas = (first, second)
-        epsilon = try options.number("eps", of: "Adam")
+            let second = values[1].number, (0..<1).contains(first), (0..<1).contains(second)
+        else { throw OptimizerState.error("Adam", "\"betas\" should be two numbers from 0 to below 1") }
+        let epsilon = try options.number("eps", of: "Adam")
+        (betas, self.epsilon) = ((first, second), epsilon)
     }
 }
 

@@ -118,8 +118,11 @@ extension StateTree {
     /// A number, be it an integer or a double.
     var number: Double? { double ?? int.map(Double.init) }
 
+    /// A learning rate and the like.
     func number(_ key: String, of name: String) throws -> Double {
-        guard let value = self[key]?.number else { throw OptimizerState.error(name, "\"\(key)\" should be a number") }
+        guard let value = self[key]?.number, value >= 0 else {
+            throw OptimizerState.error(name, "\"\(key)\" should be a number that is not negative")
+        }
         return value
     }
 

@@ -81,8 +81,9 @@ public final class SGD: Optimizer {
     }
 
     override func setOptions(_ options: StateTree) throws {
-        momentum = try options.number("momentum", of: "SGD")
-        dampening = try options.number("dampening", of: "SGD")
-        nesterov = try options.flag("nesterov", of: "SGD")
+        let momentum = try options.number("momentum", of: "SGD")
+        let dampening = try options.number("dampening", of: "SGD")
+        let nesterov = try options.flag("nesterov", of: "SGD")
+        (self.momentum, self.dampening, self.nesterov) = (momentum, dampening, nesterov)
     }
 }
