@@ -26,7 +26,7 @@ struct CheckpointTool: ParsableCommand {
 
     static func main() {
         // A reader that has seen enough (head) is no failure of ours; without this the signal would end the program.
-        Terminal.endQuietlyOnClosedPipe()
+        Terminal.setSignals()
         do {
             var command = try parseAsRoot()
             try command.run()

@@ -10,8 +10,8 @@ enum ContainerFiles {
         let isInFolder: Bool
     }
 
-    /// The file at `path`, or all containers in the folder that it is and in folders in it, ordered by their names'
-    /// bytes. Links to folders are not followed.
+    /// The file at `path`, or all containers, by content or by name, in the folder that it is and in folders in it,
+    /// ordered by their names' bytes. Links to folders are not followed.
     static func at(_ path: String) throws -> [Found] {
         guard try SystemCall.status(path)?.kind == .folder else {
             return [Found(path: path, relativePath: FilePath(path).lastComponent?.string ?? path, isInFolder: false)]
@@ -27,7 +27,8 @@ enum ContainerFiles {
             switch try SystemCall.status(path)?.kind {
             case .folder where !SystemCall.isSymbolicLink(path):
                 found += try inFolder(path, prefix + name + "/")
-            case .file where try isContainer(path):
+            // One with a damaged first page is not passed over in silence.
+            case .file where try name.hasSuffix(".nnck") || isContainer(path):
                 found.append(Found(path: path, relativePath: prefix + name, isInFolder: true))
             default: break
             }

@@ -155,6 +155,21 @@ struct CommandTests {
         #expect(
             try Tool.run("migrate", root, "-o", back, "--to", "1.0").output
                 .contains("a.nnck is there already, with format 1.0"))
+        // What is damaged there is not passed over, and written anew on request.
+        let copy = back + "/a.nnck"
+        var broken = try Data(contentsOf: URL(fileURLWithPath: copy))
+        broken[4100] ^= 1
+        try broken.write(to: URL(fileURLWithPath: copy))
+        let unsound = try Tool.run("migrate", root, "-o", back, "--to", "1")
+        #expect(unsound.status == 1 && unsound.error.contains("a.nnck: is there already, with format 1.0, but damaged"))
+        #expect(try Tool.run("migrate", root, "-o", back, "--to", "1", "--force").status == 0)
+        #expect(try Tool.run("verify", copy).status == 0)
+        // A name that says container is believed.
+        try Data("text".utf8).write(to: URL(fileURLWithPath: root + "/broken.nnck"))
+        let odd = try Tool.run("migrate", root, "--in-place")
+        #expect(odd.status == 1 && odd.error.contains("broken.nnck") && odd.output.contains("a.nnck: has format 2.0"))
+        try FileManager.default.removeItem(atPath: root + "/broken.nnck")
+        #expect(try Tool.run("migrate", files[0], "-o", "-").status == 2)
         // Nothing that one run writes may replace or feed another part of it.
         let twice = folder.path("twice")
         let clash = try Tool.run("migrate", files[0], back + "/a.nnck", "-o", twice, "--force")

@@ -79,7 +79,8 @@ struct OptimizerTests {
         #expect(throws: TensorError.self) { try fresh.load(stateDict: .null) }
         let betas: StateTree = .tuple([.double(5), .double(0.9)])
         let odd: StateTree = [
-            "state": [:], "param_groups": [["params": [0], "lr": 1.0, "weight_decay": 0.0, "betas": betas, "eps": 1e-8]],
+            "state": [:],
+            "param_groups": [["params": [0], "lr": 1.0, "weight_decay": 0.0, "betas": betas, "eps": 1e-8]],
         ]
         #expect(throws: TensorError.self) { try Adam([net[0].weight]).load(stateDict: odd) }
         #expect(throws: TensorError.self) { try SGD([net[0].weight]).load(stateDict: state) }

@@ -47,7 +47,8 @@ public enum ModuleMember {
             }
         case .tuple:
             for (index, child) in mirror.children.enumerated() {
-                collect(child.value, "\(name).\(propertyName(child.label ?? "\(index)", ofTuple: index))", into: &members)
+                collect(
+                    child.value, "\(name).\(propertyName(child.label ?? "\(index)", ofTuple: index))", into: &members)
             }
         case .dictionary, .set:
             if mirror.children.contains(where: { holdsMember($0.value) }) {

@@ -9,7 +9,8 @@ struct MigrateCommand: ParsableCommand {
         discussion: """
             Values, names, sharing, digests and the content id stay. Each new file is read back and verified before it \
             takes its place in one step, so a run that is stopped loses nothing: start it again, and files that have the \
-            version already are passed over. A folder stands for the containers in it and in its folders.
+            version already are passed over. A folder stands for the containers in it and in its folders, and for \
+            all else there whose name ends in .nnck.
 
             Examples:
               ckpt-tool migrate old.nnck -o new.nnck
@@ -49,6 +50,9 @@ struct MigrateCommand: ParsableCommand {
     func validate() throws {
         guard !inPlace || output == nil else {
             throw ValidationError("the new files go either to -o or in the places of the old ones, not both")
+        }
+        guard output != "-" else {
+            throw ValidationError("a migration is read back and verified, so it goes to a file, not to standard output")
         }
         guard inPlace || output != nil || dryRun else {
             throw ValidationError("say where the new files go: either -o or --in-place")
@@ -109,7 +113,16 @@ struct MigrateCommand: ParsableCommand {
         do {
             let checkpoint = try Checkpoint.open(file)
             if checkpoint.version == target!, inPlace || output == nil { return .hasVersion }
-            if !inPlace, !dryRun, try isDone(checkpoint, path) { return .isThere }
+            if !inPlace, !dryRun, let there = try earlierResult(for: checkpoint, path) {
+                if try there.verify(.checksums).isSound { return .isThere }
+                // With --force it is written anew.
+                guard destination.existing != .refuse else {
+                    return .failed(
+                        message: "\(path): is there already, with format \(target!), but damaged. "
+                            + "`ckpt-tool verify` says where; --force writes it anew",
+                        exitCode: Failure.badFile)
+                }
+            }
             if let obstacle = try checkpoint.obstacle(toMigrating: target!) {
                 return .failed(
                     message: "\(file): can't become a container of format \(target!): \(obstacle)",
@@ -134,10 +147,10 @@ struct MigrateCommand: ParsableCommand {
         }
     }
 
-    /// Whether an earlier run has put the file there.
-    private func isDone(_ checkpoint: Checkpoint, _ path: String) throws -> Bool {
-        guard try SystemCall.status(path) != nil, let there = try? Checkpoint.open(path) else { return false }
-        return there.version == target! && there.contentID == checkpoint.contentID
+    /// What an earlier run has put there.
+    private func earlierResult(for checkpoint: Checkpoint, _ path: String) throws -> Checkpoint? {
+        guard try SystemCall.status(path) != nil, let there = try? Checkpoint.open(path) else { return nil }
+        return there.version == target! && there.contentID == checkpoint.contentID ? there : nil
     }
 
     private func print(_ file: String, _ path: String, _ outcome: Outcome) {
@@ -148,7 +161,8 @@ struct MigrateCommand: ParsableCommand {
             Terminal.print(
                 "\(name): \(report.from) → \(report.to)\(place), \(Quantities.bytes(before)) → \(Quantities.bytes(after)), "
                     + "verified")
-        case .wouldMigrate(let version): Terminal.print("\(name): \(version) → \(target!), nothing would be lost")
+        case .wouldMigrate(let version):
+            Terminal.print("\(name): \(version) → \(target!), nothing would be lost if its data is sound")
         case .hasVersion: Terminal.print("\(name): has format \(target!) already")
         case .isThere: Terminal.print("\(name): \(printable(path)) is there already, with format \(target!)")
         case .failed(let message, _): Terminal.error("error: \(message)")

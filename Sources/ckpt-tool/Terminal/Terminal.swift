@@ -29,8 +29,12 @@ enum Terminal {
         return ioctl(STDERR_FILENO, UInt(TIOCGWINSZ), &size) == 0 && size.ws_col > 0 ? Int(size.ws_col) : 80
     }
 
-    /// Lets a closed pipe end the program as it ends other tools.
-    static func endQuietlyOnClosedPipe() { signal(SIGPIPE, SIG_DFL) }
+    /// Lets a closed pipe end the program as it ends other tools, and makes a limit of the size of files an error like a
+    /// full disk.
+    static func setSignals() {
+        signal(SIGPIPE, SIG_DFL)
+        signal(SIGXFSZ, SIG_IGN)
+    }
 
     private static func write(_ text: String, to descriptor: Int32) {
         var bytes = Array(text.utf8)[...]
