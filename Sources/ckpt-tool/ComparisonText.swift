@@ -106,6 +106,7 @@ struct ComparisonText {
         for (count, what) in [
             (values.becameNaNCount, "became NaN"), (values.wasNaNCount, "no longer NaN"),
             (values.becameInfiniteCount, "became infinite"), (values.wasInfiniteCount, "no longer infinite"),
+            (values.infiniteSignCount, "infinite with the other sign"),
         ] where count > 0 { text += ", \(Quantities.grouped(count)) \(what)" }
         return text
     }
@@ -181,6 +182,7 @@ enum ComparisonJSON {
             "largest_relative_difference": JSONOutput.number(values.largestRelativeDifference),
             "became_nan": .integer(values.becameNaNCount), "was_nan": .integer(values.wasNaNCount),
             "became_infinite": .integer(values.becameInfiniteCount), "was_infinite": .integer(values.wasInfiniteCount),
+            "infinite_with_other_sign": .integer(values.infiniteSignCount),
         ])
     }
 }

@@ -83,7 +83,7 @@ struct DiffCommandTests {
         #expect(
             Set(values.keys) == [
                 "count", "of", "differing", "largest_difference", "largest_relative_difference", "became_nan",
-                "was_nan", "became_infinite", "was_infinite",
+                "was_nan", "became_infinite", "was_infinite", "infinite_with_other_sign",
             ])
         #expect(
             values["differing"] as? Int == 2 && values["became_nan"] as? Int == 1

@@ -82,7 +82,7 @@ struct ElementComparisonTests {
                 StateTensor([.nan, .nan, .nan, -.infinity, .infinity, 5, 3, -0.0] as [Float], shape: [8])))
         #expect(found.differingCount == 6)
         #expect(found.becameNaNCount == 1 && found.wasNaNCount == 0)
-        #expect(found.becameInfiniteCount == 1 && found.wasInfiniteCount == 1)
+        #expect(found.becameInfiniteCount == 1 && found.wasInfiniteCount == 1 && found.infiniteSignCount == 1)
         #expect(found.largestDifference == 0 && found.largestRelativeDifference == 0, "0 and -0")
         let huge = try #require(
             try differences(
@@ -135,6 +135,7 @@ struct ElementComparisonTests {
         #expect(((known.largestDifference ?? 0) - (largest ?? 0)).magnitude <= tolerance)
         #expect(known.becameNaNCount == pairs.count { !$0.isNaN && $1.isNaN })
         #expect(known.wasInfiniteCount == pairs.count { $0.isInfinite && !$1.isInfinite })
+        #expect(known.infiniteSignCount == pairs.count { $0.isInfinite && $1.isInfinite && $0 != $1 })
         let differing = pairs.count { $0.bitPattern != $1.bitPattern }
         // Several NaN of a small float are one here.
         #expect(known.differingCount >= differing && known.count == shape[0])

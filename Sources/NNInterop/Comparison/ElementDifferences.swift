@@ -25,6 +25,8 @@ public struct ElementDifferences: Sendable, Hashable {
     public internal(set) var becameInfiniteCount = 0
     /// How many were infinite in the first tensor and are not in the second.
     public internal(set) var wasInfiniteCount = 0
+    /// How many are infinite in both, with the other sign.
+    public internal(set) var infiniteSignCount = 0
 
     /// No differences yet, between tensors of this layout.
     init(_ layout: TensorLayout) {
@@ -39,6 +41,7 @@ public struct ElementDifferences: Sendable, Hashable {
         wasNaNCount += other.wasNaNCount
         becameInfiniteCount += other.becameInfiniteCount
         wasInfiniteCount += other.wasInfiniteCount
+        infiniteSignCount += other.infiniteSignCount
         largestDifference = larger(largestDifference, other.largestDifference)
         exactLargestDifference = larger(exactLargestDifference, other.exactLargestDifference)
         largestRelativeDifference = larger(largestRelativeDifference, other.largestRelativeDifference)
@@ -53,6 +56,7 @@ public struct ElementDifferences: Sendable, Hashable {
         repeated.wasNaNCount *= times
         repeated.becameInfiniteCount *= times
         repeated.wasInfiniteCount *= times
+        repeated.infiniteSignCount *= times
         return repeated
     }
 
@@ -83,7 +87,7 @@ struct ElementComparer: Sendable {
         // Local, so that nothing of this is written through for each element.
         var (count, largest, largestRelative) = (0, -1.0, -1.0)
         var exact: UInt64 = 0
-        var (becameNaN, wasNaN, becameInfinite, wasInfinite) = (0, 0, 0, 0)
+        var (becameNaN, wasNaN, becameInfinite, wasInfinite, infiniteSign) = (0, 0, 0, 0, 0)
         values.forEachDifference(left, right) { first, second in
             count += 1
             if let first = values.integer(first), let second = values.integer(second) {
@@ -104,6 +108,7 @@ struct ElementComparer: Sendable {
                 return
             }
             if a.isNaN != b.isNaN { if b.isNaN { becameNaN += 1 } else { wasNaN += 1 } }
+            if a.isInfinite && b.isInfinite { infiniteSign += 1 }
             if a.isInfinite != b.isInfinite { if b.isInfinite { becameInfinite += 1 } else { wasInfinite += 1 } }
         }
         found.differingCount = count
@@ -116,6 +121,7 @@ struct ElementComparer: Sendable {
         if largestRelative >= 0 { found.largestRelativeDifference = largestRelative }
         (found.becameNaNCount, found.wasNaNCount) = (becameNaN, wasNaN)
         (found.becameInfiniteCount, found.wasInfiniteCount) = (becameInfinite, wasInfinite)
+        found.infiniteSignCount = infiniteSign
         return found
     }
 
