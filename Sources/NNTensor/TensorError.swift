@@ -65,6 +65,13 @@ func orStop<Result>(_ body: () throws -> Result) -> Result {
     do {
         return try body()
     } catch {
+        // Not precondition: its message is gone in an optimised build.
         fatalError("\(error)")
     }
+}
+
+/// Ends the program with the text of an invalid argument, where an initialiser or a setter can't throw: its place is mostly a
+/// stored property's initial value.
+func stop(_ operation: String, _ reason: String) -> Never {
+    orStop { throw TensorError.invalidArgument(operation: operation, reason: reason) }
 }

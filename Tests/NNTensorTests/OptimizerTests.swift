@@ -83,8 +83,28 @@ struct OptimizerTests {
             "param_groups": [["params": [0], "lr": 1.0, "weight_decay": 0.0, "betas": betas, "eps": 1e-8]],
         ]
         #expect(throws: TensorError.self) { try Adam([net[0].weight]).load(stateDict: odd) }
+        let twice: StateTree = [
+            "state": [:],
+            "param_groups": [
+                [
+                    "params": [0, 0], "lr": 1.0, "momentum": 0.0, "dampening": 0.0, "weight_decay": 0.0,
+                    "nesterov": .boolean(false),
+                ]
+            ],
+        ]
+        #expect(throws: TensorError.self) { try SGD([net[0].weight, net[0].bias]).load(stateDict: twice) }
         #expect(throws: TensorError.self) { try SGD([net[0].weight]).load(stateDict: state) }
         #expect(throws: TensorError.self) { try Adam(net.parameters()).load(stateDict: state) }
+    }
+
+    @Test("take numbers that a group does not have from the optimizer, zeros of its own not")
+    func groupDefaults() {
+        let parameters = net().parameters()
+        let groups: [Optimizer.ParameterGroup] = [
+            .init([parameters[0]], learningRate: 0, weightDecay: 0), .init([parameters[1]]),
+        ]
+        let optimizer = SGD(groups, learningRate: 0.5, weightDecay: 0.25)
+        #expect(optimizer.groups.map(\.learningRate) == [0, 0.5] && optimizer.groups.map(\.weightDecay) == [0, 0.25])
     }
 
     @Test("treat groups differently")
@@ -144,6 +164,12 @@ struct OptimizerTests {
         let resumed = LearningRateScheduler(other, .step(every: 2, by: 0.5))
         try resumed.load(stateDict: scheduler.stateDict())
         #expect(other.groups[0].learningRate == optimizer.groups[0].learningRate && resumed.stepCount == 5)
+        // One that is made after the optimizer has been resumed, and so sees a later rate, goes on alike.
+        let late = LearningRateScheduler(other, .step(every: 2, by: 0.5))
+        try late.load(stateDict: scheduler.stateDict())
+        late.step()
+        scheduler.step()
+        #expect(other.groups[0].learningRate == 0.25 && optimizer.groups[0].learningRate == 0.25)
         #expect(throws: TensorError.self) { try resumed.load(stateDict: .null) }
     }
 

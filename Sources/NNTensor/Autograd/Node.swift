@@ -91,12 +91,11 @@ extension Tensor {
         set {
             if newValue == requiresGrad { return }
             guard isLeaf else {
-                fatalError(
-                    "requiresGrad: the result of \(currentNode!.operation) has the gradient of its inputs; use detach()"
-                )
+                stop(
+                    "requiresGrad", "the result of \(currentNode!.operation) has the gradient of its inputs; use detach()")
             }
             guard currentLayout.dtype.isFloatingPoint else {
-                fatalError("requiresGrad: only floats have gradients, this is \(dtype)")
+                stop("requiresGrad", "only floats have gradients, this is \(currentLayout.dtype)")
             }
             wantsGradient = newValue
         }

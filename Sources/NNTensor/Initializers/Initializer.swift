@@ -141,11 +141,18 @@ public enum Initializer {
         _ generator: Generator?
     ) throws {
         try tensor.requireValue(operation)
-        let drawn = try Tensor.result(Promotion.computing(tensor.dtype), tensor.shape)
+        let drawn = try Tensor.zeroed(Promotion.computing(tensor.dtype), tensor.shape)
         try drawn.fillRandomly(distribution, generator)
         if scale != 1 { try drawn.update(.multiply, Tensor(number: scale)) }
         if shift != 0 { try drawn.update(.add, Tensor(number: shift)) }
         try write(drawn, to: tensor, operation)
+    }
+
+    static func requireFloat(_ tensor: Tensor, _ operation: String) throws {
+        guard tensor.dtype.isFloatingPoint else {
+            throw TensorError.dtypeMismatch(
+                operation: operation, dtypes: [tensor.dtype], reason: "the parameter must be a float")
+        }
     }
 
     static func write(_ values: Tensor, to tensor: Tensor, _ operation: String) throws {

@@ -16,10 +16,7 @@ extension Initializer {
                 operation: "orthogonal",
                 reason: "shape \(tensor.shape): two dimensions or more, and at most 2^31 elements, are wanted")
         }
-        guard tensor.dtype.isFloatingPoint else {
-            throw TensorError.dtypeMismatch(
-                operation: "orthogonal", dtypes: [tensor.dtype], reason: "the parameter must be a float")
-        }
+        try requireFloat(tensor, "orthogonal")
         if tensor.count == 0 { return }
         let (rows, columns) = (tensor.shape[0], tensor.count / tensor.shape[0])
         let (fewer, more) = (min(rows, columns), max(rows, columns))

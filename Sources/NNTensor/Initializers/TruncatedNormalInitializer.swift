@@ -25,10 +25,7 @@ extension Initializer {
                 operation: "truncatedNormal",
                 reason: "bounds \(lower) and \(upper) and deviation \(standardDeviation) leave no numbers to draw")
         }
-        guard tensor.dtype.isFloatingPoint else {
-            throw TensorError.dtypeMismatch(
-                operation: "truncatedNormal", dtypes: [tensor.dtype], reason: "the parameter must be a float")
-        }
+        try requireFloat(tensor, "truncatedNormal")
         /// The probability of smaller numbers.
         func probability(_ bound: Double) -> Double { erfc(-(bound - mean) / standardDeviation / 2.0.squareRoot()) / 2 }
         let (first, last) = (probability(lower), probability(upper))

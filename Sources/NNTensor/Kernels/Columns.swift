@@ -13,28 +13,22 @@ import NNStore
 
     /// Writes the windows of the image that begins at an element of `images`.
     func unfold(_ windows: nnstore_windows, _ images: Elements, at offset: Int) {
-        let (image, columns) = unsafe (images.address(offset)!, elements.address(0)!)
         unsafe withUnsafePointer(to: windows) { windows in
             if elements.type == nnstore_f64 {
-                unsafe nnstore_unfold_f64(
-                    windows, image.assumingMemoryBound(to: Double.self), columns.assumingMemoryBound(to: Double.self))
+                unsafe nnstore_unfold_f64(windows, images.pointer(offset), elements.pointer(0))
             } else {
-                unsafe nnstore_unfold_f32(
-                    windows, image.assumingMemoryBound(to: Float.self), columns.assumingMemoryBound(to: Float.self))
+                unsafe nnstore_unfold_f32(windows, images.pointer(offset), elements.pointer(0))
             }
         }
     }
 
     /// Adds what stands in the windows to the image that begins at an element of `images`.
     func fold(_ windows: nnstore_windows, _ images: Elements, at offset: Int) {
-        let (image, columns) = unsafe (images.address(offset)!, elements.address(0)!)
         unsafe withUnsafePointer(to: windows) { windows in
             if elements.type == nnstore_f64 {
-                unsafe nnstore_fold_f64(
-                    windows, columns.assumingMemoryBound(to: Double.self), image.assumingMemoryBound(to: Double.self))
+                unsafe nnstore_fold_f64(windows, elements.pointer(0), images.pointer(offset))
             } else {
-                unsafe nnstore_fold_f32(
-                    windows, columns.assumingMemoryBound(to: Float.self), image.assumingMemoryBound(to: Float.self))
+                unsafe nnstore_fold_f32(windows, elements.pointer(0), images.pointer(offset))
             }
         }
     }

@@ -66,7 +66,7 @@ enum ReductionKernels {
     }
 
     /// Where sums go, which are doubles or integers of 64 bits in the loops.
-    @safe private struct Output: @unchecked Sendable {
+    @safe private struct Output: Sendable {
         let to: Elements
         let type: nnstore_element
         let factor: Double
@@ -117,7 +117,7 @@ enum ReductionKernels {
         }
     }
 
-    /// Sums of pieces, each written by one thread.
+    /// Sums of pieces. Sendable because each is written by one thread, and read when all have ended.
     @safe private final class Partial: @unchecked Sendable {
         let address: UnsafeMutablePointer<Double>
         init(_ count: Int) {

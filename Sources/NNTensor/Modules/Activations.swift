@@ -60,7 +60,7 @@ public final class Dropout: Module {
     ///   - generator: what decides; the default one if none is given.
     public init(_ probability: Double = 0.5, generator: Generator? = nil) {
         guard (0...1).contains(probability) else {
-            fatalError("Dropout: a probability is from 0 to 1, not \(probability)")
+            stop("Dropout", "a probability is from 0 to 1, not \(probability)")
         }
         (self.probability, self.generator) = (probability, generator)
     }

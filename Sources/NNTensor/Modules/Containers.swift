@@ -45,7 +45,7 @@ public final class Sequential: Module {
     private func place(_ index: Int) -> Int {
         let place = index < 0 ? index + count : index
         guard entries.values.indices.contains(place) else {
-            fatalError("Sequential: there is no module \(index); it has \(count)")
+            stop("Sequential", "there is no module \(index); it has \(count)")
         }
         return place
     }
@@ -90,9 +90,9 @@ public final class ModuleDict: Module {
 extension OrderedDictionary<String, Module> {
     fileprivate mutating func insertNew(_ module: Module, _ name: String, _ owner: String) {
         guard !name.isEmpty, !name.contains(".") else {
-            fatalError("\(owner): \"\(name)\" can't name a module, because points separate the names in a path")
+            stop(owner, "\"\(name)\" can't name a module, because points separate the names in a path")
         }
-        guard self[name] == nil else { fatalError("\(owner): there is a module \"\(name)\" already") }
+        guard self[name] == nil else { stop(owner, "there is a module \"\(name)\" already") }
         self[name] = module
     }
 }

@@ -23,7 +23,7 @@ open class Conv2d: Module {
         dilation: Extent2d = 1, groups: Int = 1, bias: Bool = true, dtype: DType = .f32, generator: Generator? = nil
     ) {
         guard groups > 0, inChannels % groups == 0, outChannels % groups == 0 else {
-            fatalError("Conv2d: \(inChannels) and \(outChannels) channels are not multiples of \(groups) groups")
+            stop("Conv2d", "\(inChannels) and \(outChannels) channels are not multiples of \(groups) groups")
         }
         let shape = [outChannels, inChannels / groups, kernelSize.height, kernelSize.width]
         self.init(
@@ -75,7 +75,7 @@ public final class LazyConv2d: Conv2d {
         groups: Int = 1, bias: Bool = true, dtype: DType = .f32, generator: Generator? = nil
     ) {
         guard groups > 0, outChannels % groups == 0 else {
-            fatalError("LazyConv2d: \(outChannels) channels are not a multiple of \(groups) groups")
+            stop("LazyConv2d", "\(outChannels) channels are not a multiple of \(groups) groups")
         }
         self.generator = generator
         super.init(

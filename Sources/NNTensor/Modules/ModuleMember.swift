@@ -52,7 +52,8 @@ public enum ModuleMember {
             }
         case .dictionary, .set:
             if mirror.children.contains(where: { holdsMember($0.value) }) {
-                fatalError(
+                stop(
+                    "Module",
                     "\"\(name)\" is a Swift dictionary or set with parameters or modules in it, whose order changes from run to "
                         + "run, so that they can't be found there. Use a ModuleDict or an array")
             }

@@ -15,7 +15,7 @@ public final class Parameter: Tensor {
     ///
     /// - Parameter pattern: the extents, `nil` for those that are not known.
     public convenience init(uninitialized pattern: [Int?], dtype: DType = .f32) {
-        self.init(orStop { try Tensor.result(dtype, [0]) })
+        self.init(orStop { try Tensor.zeroed(dtype, [0]) })
         self.pattern = pattern
         isUninitialized = true
     }
@@ -39,7 +39,7 @@ public final class Parameter: Tensor {
             throw TensorError.shapeMismatch(
                 operation: "materialize", shapes: [shape], reason: "the parameter's shape is \(shapeDescription)")
         }
-        let fresh = try Tensor.result(dtype ?? currentLayout.dtype, shape)
+        let fresh = try Tensor.zeroed(dtype ?? currentLayout.dtype, shape)
         (storage, currentLayout, isUninitialized) = (fresh.storage, fresh.layout, false)
     }
 

@@ -77,19 +77,14 @@ private struct Convolution: Sendable {
     /// The images of a batch are divided into at most so many parts, whose gradients of the weight are added up in order.
     private static let parts = 8
 
-    private func ready(_ tensor: Tensor) throws -> Tensor {
-        let converted = try tensor.converted(to: Promotion.computing(tensor.dtype), "conv2d")
-        return try converted.isContiguous ? converted : converted.copied("conv2d")
-    }
-
     private var threads: Int {
         batch * groups * outPerGroup * windowSize * windowCount < 1 << 20 ? 1 : Parallelism.threads
     }
 
     func values(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws -> Tensor {
-        let (images, kernels) = (try ready(x), try ready(weight))
+        let (images, kernels) = (try x.prepared(for: "conv2d"), try weight.prepared(for: "conv2d"))
         let shape = [batch, groups * outPerGroup, windows.out_height, windows.out_width]
-        let result = try Tensor.result(images.dtype, shape)
+        let result = try Tensor.zeroed(images.dtype, shape)
         if let bias { try result.writeValues(of: bias.detach().reshape([1, -1, 1, 1]), "conv2d") }
         let (from, with) = (try images.elements(for: "conv2d"), try kernels.elements(for: "conv2d"))
         let to = try result.writableElements(for: "conv2d")
@@ -109,8 +104,8 @@ private struct Convolution: Sendable {
     }
 
     func imageGradient(_ gradient: Tensor, _ weight: Tensor) throws -> Tensor {
-        let (slopes, kernels) = (try ready(gradient), try ready(weight))
-        let result = try Tensor.result(
+        let (slopes, kernels) = (try gradient.prepared(for: "conv2d"), try weight.prepared(for: "conv2d"))
+        let result = try Tensor.zeroed(
             slopes.dtype, [batch, groups * windows.channels, windows.height, windows.width])
         let (from, with) = (try slopes.elements(for: "conv2d"), try kernels.elements(for: "conv2d"))
         let to = try result.writableElements(for: "conv2d")
@@ -130,10 +125,10 @@ private struct Convolution: Sendable {
     }
 
     func weightGradient(_ gradient: Tensor, _ x: Tensor) throws -> Tensor {
-        let (slopes, images) = (try ready(gradient), try ready(x))
+        let (slopes, images) = (try gradient.prepared(for: "conv2d"), try x.prepared(for: "conv2d"))
         let size = groups * outPerGroup * windowSize
         let parts = max(1, min(Convolution.parts, batch))
-        let sums = try Tensor.result(
+        let sums = try Tensor.zeroed(
             slopes.dtype, [parts, groups * outPerGroup, windows.channels, windows.kernel_height, windows.kernel_width])
         let (from, with) = (try slopes.elements(for: "conv2d"), try images.elements(for: "conv2d"))
         let to = try sums.writableElements(for: "conv2d")

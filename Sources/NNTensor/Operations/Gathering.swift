@@ -21,21 +21,21 @@ extension Tensor {
         for other in shape.indices where other != axis { part = try part.narrow(other, 0..<index.shape[other]) }
         let source = try part.isContiguous ? part : part.copied("gather")
         let places = try index.isContiguous ? index : index.copied("gather")
-        let result = try Tensor.result(dtype, index.shape)
+        let result = try Tensor.zeroed(dtype, index.shape)
         let (outer, inner) = (index.shape[..<axis].reduce(1, *), index.shape[(axis + 1)...].reduce(1, *))
         let (from, indices) = (try source.elements(for: "gather"), try places.elements(for: "gather"))
         let to = try result.writableElements(for: "gather")
         if index.count > 0 {
             let bad = unsafe nnstore_gather(
                 outer, shape[axis], index.shape[axis], inner, dtype.bytesPerBlock, from.address(0),
-                indices.address(0)!.assumingMemoryBound(to: Int64.self), to.address(0))
+                indices.pointer(0), to.address(0))
             try refuseIndex(at: bad, places, axis, "gather")
         }
         let whole = shape
         if Tensor.isRecording([self]) {
             let saved = SavedValue(places, for: "gather")
             result.record("gather", [self]) { gradient, _ in
-                let sum = try Tensor.result(Promotion.computing(gradient.dtype), whole)
+                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
                 try sum.scatterAdd(axis, saved.value(), gradient, "gather")
                 return [sum]
             }
@@ -60,7 +60,7 @@ extension Tensor {
         if Tensor.isRecording([self]) {
             let saved = SavedValue(taken.places, for: "indexSelect")
             taken.result.record("indexSelect", [self]) { gradient, _ in
-                let sum = try Tensor.result(Promotion.computing(gradient.dtype), whole)
+                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
                 try sum.add(gradient, at: saved.value(), axis, "indexSelect")
                 return [sum]
             }
@@ -75,14 +75,14 @@ extension Tensor {
         let places = try indices.isContiguous ? indices : indices.copied(operation)
         var shape = shape
         shape[axis] = indices.count
-        let result = try Tensor.result(dtype, shape)
+        let result = try Tensor.zeroed(dtype, shape)
         let (outer, inner) = (shape[..<axis].reduce(1, *), shape[(axis + 1)...].reduce(1, *))
         let (from, at) = (try source.elements(for: operation), try places.elements(for: operation))
         let to = try result.writableElements(for: operation)
         if result.count > 0 || indices.count > 0 && self.shape[axis] == 0 {
             let bad = unsafe nnstore_take(
                 outer, self.shape[axis], indices.count, inner * dtype.bytesPerBlock, from.address(0),
-                at.address(0)!.assumingMemoryBound(to: Int64.self), to.address(0))
+                at.pointer(0), to.address(0))
             try refuseIndex(at: bad, places, axis, operation)
         }
         return (result, places)
@@ -103,16 +103,16 @@ extension Tensor {
         guard index.count > 0 else { return }
         let (from, at) = (try values.elements(for: operation), try index.elements(for: operation))
         let to = try writableElements(for: operation)
-        let positions = unsafe at.address(0)!.assumingMemoryBound(to: Int64.self)
+        let positions: UnsafeMutablePointer<Int64>? = unsafe at.pointer(0)
         let bad =
             if dtype == .f64 {
                 unsafe nnstore_scatter_add_f64(
-                    outer, shape[axis], index.shape[axis], inner, from.address(0)!.assumingMemoryBound(to: Double.self),
-                    positions, to.address(0)!.assumingMemoryBound(to: Double.self))
+                    outer, shape[axis], index.shape[axis], inner, from.pointer(0),
+                    positions, to.pointer(0))
             } else {
                 unsafe nnstore_scatter_add_f32(
-                    outer, shape[axis], index.shape[axis], inner, from.address(0)!.assumingMemoryBound(to: Float.self),
-                    positions, to.address(0)!.assumingMemoryBound(to: Float.self))
+                    outer, shape[axis], index.shape[axis], inner, from.pointer(0),
+                    positions, to.pointer(0))
             }
         try refuseIndex(at: bad, index, axis, operation)
     }
@@ -124,18 +124,18 @@ extension Tensor {
         let (outer, inner) = (shape[..<axis].reduce(1, *), shape[(axis + 1)...].reduce(1, *))
         let (from, at) = (try values.elements(for: operation), try indices.elements(for: operation))
         let to = try writableElements(for: operation)
-        let positions = unsafe at.address(0)!.assumingMemoryBound(to: Int64.self)
+        let positions: UnsafeMutablePointer<Int64>? = unsafe at.pointer(0)
         let bad =
             if dtype == .f64 {
                 unsafe nnstore_add_at_f64(
-                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Double.self),
+                    outer, shape[axis], indices.count, inner, from.pointer(0),
                     positions,
-                    to.address(0)!.assumingMemoryBound(to: Double.self))
+                    to.pointer(0))
             } else {
                 unsafe nnstore_add_at_f32(
-                    outer, shape[axis], indices.count, inner, from.address(0)!.assumingMemoryBound(to: Float.self),
+                    outer, shape[axis], indices.count, inner, from.pointer(0),
                     positions,
-                    to.address(0)!.assumingMemoryBound(to: Float.self))
+                    to.pointer(0))
             }
         try refuseIndex(at: bad, indices, axis, operation)
     }

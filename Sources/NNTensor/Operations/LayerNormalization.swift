@@ -56,17 +56,12 @@ private struct LayerNormalization: Sendable {
     private var threads: Int { rows * count < 1 << 16 ? 1 : Parallelism.threads }
     private func range(_ part: Int) -> Range<Int> { rows * part / parts..<rows * (part + 1) / parts }
 
-    private func ready(_ tensor: Tensor) throws -> Tensor {
-        let converted = try tensor.converted(to: Promotion.computing(tensor.dtype), "layerNorm")
-        return try converted.isContiguous ? converted : converted.copied("layerNorm")
-    }
-
     /// The result, and the mean and the reciprocal deviation of each row, F64.
     func values(_ x: Tensor, _ weight: Tensor?, _ bias: Tensor?, _ epsilon: Double) throws -> (Tensor, Tensor) {
-        let source = try ready(x)
+        let source = try x.prepared(for: "layerNorm")
         let result = try Tensor.unwritten(source.dtype, x.shape)
-        let statistics = try Tensor.result(.f64, [rows, 2])
-        let (scales, shifts) = (try weight.map(ready), try bias.map(ready))
+        let statistics = try Tensor.zeroed(.f64, [rows, 2])
+        let (scales, shifts) = (try weight?.prepared(for: "layerNorm"), try bias?.prepared(for: "layerNorm"))
         let from = try source.elements(for: "layerNorm")
         let (scale, shift) = (try scales?.elements(for: "layerNorm"), try shifts?.elements(for: "layerNorm"))
         let to = try result.writableElements(for: "layerNorm")
@@ -94,10 +89,10 @@ private struct LayerNormalization: Sendable {
         _ gradient: Tensor, _ x: Tensor, _ weight: Tensor?, _ statistics: Tensor, ofX: Bool, ofWeight: Bool,
         ofBias: Bool
     ) throws -> (x: Tensor?, weight: Tensor?, bias: Tensor?) {
-        let (slopes, source, scales) = (try ready(gradient), try ready(x), try weight.map(ready))
-        let result = ofX ? try Tensor.result(source.dtype, x.shape) : nil
-        let weightSums = ofWeight ? try Tensor.result(.f64, [parts, count]) : nil
-        let biasSums = ofBias ? try Tensor.result(.f64, [parts, count]) : nil
+        let (slopes, source, scales) = (try gradient.prepared(for: "layerNorm"), try x.prepared(for: "layerNorm"), try weight?.prepared(for: "layerNorm"))
+        let result = ofX ? try Tensor.zeroed(source.dtype, x.shape) : nil
+        let weightSums = ofWeight ? try Tensor.zeroed(.f64, [parts, count]) : nil
+        let biasSums = ofBias ? try Tensor.zeroed(.f64, [parts, count]) : nil
         let (incoming, from) = (try slopes.elements(for: "layerNorm"), try source.elements(for: "layerNorm"))
         let scale = try scales?.elements(for: "layerNorm")
         let kept = try statistics.elements(for: "layerNorm")

@@ -95,7 +95,7 @@ enum MatrixProduct {
         let batch = try Broadcasting.shape(left.shape.dropLast(2), right.shape.dropLast(2), operation)
         let shape = batch + [left.shape[left.rank - 2], right.shape[right.rank - 1]]
         // Nothing is written where there is nothing to add up.
-        let result = try left.shape.last == 0 ? Tensor.result(computing, shape) : Tensor.unwritten(computing, shape)
+        let result = try left.shape.last == 0 ? Tensor.zeroed(computing, shape) : Tensor.unwritten(computing, shape)
         if let bias { try result.writeValues(of: bias, operation) }
         func operand(_ tensor: Tensor) throws -> MatrixKernels.Matrices {
             var source = try tensor.converted(to: computing, operation)

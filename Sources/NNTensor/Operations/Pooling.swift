@@ -34,11 +34,10 @@ public func maxPool2d(
     }
     let windows = try Windows(kernel: kernel, stride: stride ?? kernel, padding: padding, dilation: dilation)
         .placed(in: x.shape, channels: 1, "maxPool2d")
-    let converted = try x.converted(to: Promotion.computing(x.dtype), "maxPool2d")
-    let images = try converted.isContiguous ? converted : converted.copied("maxPool2d")
+    let images = try x.prepared(for: "maxPool2d")
     let shape = [x.shape[0], x.shape[1], windows.out_height, windows.out_width]
-    let largest = try Tensor.result(images.dtype, shape)
-    let places = try Tensor.result(.i64, shape)
+    let largest = try Tensor.zeroed(images.dtype, shape)
+    let places = try Tensor.zeroed(.i64, shape)
     let from = try images.elements(for: "maxPool2d")
     let (to, positions) = (
         try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d")
@@ -46,40 +45,25 @@ public func maxPool2d(
     let (inSize, outSize) = (windows.height * windows.width, windows.out_height * windows.out_width)
     let planes = largest.count / max(1, outSize)
     Parallelism.forEach(planes, threads: x.count < 1 << 16 ? 1 : Parallelism.threads) { plane in
-        unsafe PoolingKernels.run(
-            windows, from.type, from.address(plane * inSize)!, to.address(plane * outSize)!,
-            positions.address(plane * outSize)!)
+        unsafe withUnsafePointer(to: windows) { windows in
+            let (image, place) = (plane * inSize, plane * outSize)
+            if from.type == nnstore_f64 {
+                unsafe nnstore_max_pool_f64(windows, from.pointer(image), to.pointer(place), positions.pointer(place))
+            } else {
+                unsafe nnstore_max_pool_f32(windows, from.pointer(image), to.pointer(place), positions.pointer(place))
+            }
+        }
     }
     let result = try largest.converted(to: x.dtype, "maxPool2d")
     if Tensor.isRecording([x]) {
         let saved = SavedValue(places, for: "maxPool2d")
         let whole = x.shape
         result.record("maxPool2d", [x]) { gradient, _ in
-            let sum = try Tensor.result(Promotion.computing(gradient.dtype), [planes, inSize])
+            let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), [planes, inSize])
             try sum.scatterAdd(
                 1, saved.value().reshape([planes, outSize]), gradient.reshape([planes, outSize]), "maxPool2d")
             return [try sum.reshape(whole)]
         }
     }
     return result
-}
-
-private enum PoolingKernels {
-    @unsafe static func run(
-        _ windows: nnstore_windows, _ type: nnstore_element, _ image: UnsafeMutableRawPointer,
-        _ to: UnsafeMutableRawPointer, _ positions: UnsafeMutableRawPointer
-    ) {
-        let positions = unsafe positions.assumingMemoryBound(to: Int64.self)
-        unsafe withUnsafePointer(to: windows) { windows in
-            if type == nnstore_f64 {
-                unsafe nnstore_max_pool_f64(
-                    windows, image.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self),
-                    positions)
-            } else {
-                unsafe nnstore_max_pool_f32(
-                    windows, image.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self),
-                    positions)
-            }
-        }
-    }
 }

@@ -124,7 +124,7 @@ extension Tensor {
         let axes = try axes(dimensions, operation)
         let shape = reducedShape(axes, keepDimensions: true)
         let type = dtype.isFloatingPoint ? dtype : .i64
-        let result = try Tensor.result(type, reducedShape(axes, keepDimensions: keepDimensions))
+        let result = try Tensor.zeroed(type, reducedShape(axes, keepDimensions: keepDimensions))
         let count = axes.reduce(1) { $0 * self.shape[$1] }
         let factor = isMean ? 1 / Double(count) : 1
         // Halves are added in F32 pieces of F64 sums; there are no loops for them.
@@ -167,8 +167,8 @@ extension Tensor {
         }
         let kept = reducedShape(axes, keepDimensions: keepDimensions)
         let source = dtype.isHalf ? try converted(to: .f32, operation) : self
-        let found = try Tensor.result(source.dtype, kept)
-        let indices = try Tensor.result(.i64, kept)
+        let found = try Tensor.zeroed(source.dtype, kept)
+        let indices = try Tensor.zeroed(.i64, kept)
         try source.requireReductions(operation)
         ReductionKernels.extreme(
             extreme, try source.elements(for: operation), axes, values: try found.writableElements(for: operation),
@@ -176,7 +176,7 @@ extension Tensor {
         let values = try found.converted(to: dtype, operation)
         let (whole, saved) = (shape, SavedValue(indices, for: operation))
         values.record(operation, [self]) { gradient, _ in
-            let flat = try Tensor.result(Promotion.computing(gradient.dtype), whole)
+            let flat = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
             let places = try saved.value()
             if axes.count == whole.count {
                 let row = try flat.reshape([flat.count])

@@ -32,8 +32,7 @@ private struct SoftmaxOperation {
         if x.rank == 0 { return try self(x.unsqueeze(0), dimension).squeeze(0) }
         let axis = try x.axis(dimension, name)
         if axis != x.rank - 1 { return try self(x.transpose(axis, -1), -1).transpose(axis, -1) }
-        let source = try x.isContiguous ? x : x.copied(name)
-        let computing = try source.converted(to: Promotion.computing(x.dtype), name)
+        let computing = try x.prepared(for: name)
         let output = try Tensor.unwritten(computing.dtype, x.shape)
         try rows(computing, nil, output)
         let result = try output.converted(to: x.dtype, name)
@@ -45,10 +44,9 @@ private struct SoftmaxOperation {
     }
 
     private func gradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
-        let dtype = Promotion.computing(result.dtype)
-        let incoming = try (gradient.isContiguous ? gradient : gradient.copied(name)).converted(to: dtype, name)
-        let output = try Tensor.unwritten(dtype, result.shape)
-        try rows(result.converted(to: dtype, name), incoming, output)
+        let computing = try result.prepared(for: name)
+        let output = try Tensor.unwritten(computing.dtype, result.shape)
+        try rows(computing, gradient.prepared(for: name), output)
         return output
     }
 
@@ -66,27 +64,18 @@ private struct SoftmaxOperation {
         Parallelism.forEach((rows + rowsPerTask - 1) / rowsPerTask, threads: threads) { [isLogarithm] task in
             let first = task * rowsPerTask
             let count = min(rowsPerTask, rows - first)
-            let from = unsafe source.address(first * length)!
-            let to = unsafe destination.address(first * length)!
-            let slope = unsafe incoming?.address(first * length)
-            if isDouble {
-                let (from, to) = unsafe (
-                    from.assumingMemoryBound(to: Double.self), to.assumingMemoryBound(to: Double.self)
-                )
-                if let slope = unsafe slope?.assumingMemoryBound(to: Double.self) {
-                    unsafe nnstore_softmax_gradient_f64(count, length, slope, from, to, isLogarithm)
-                } else {
-                    unsafe nnstore_softmax_f64(count, length, from, to, isLogarithm)
-                }
-            } else {
-                let (from, to) = unsafe (
-                    from.assumingMemoryBound(to: Float.self), to.assumingMemoryBound(to: Float.self)
-                )
-                if let slope = unsafe slope?.assumingMemoryBound(to: Float.self) {
-                    unsafe nnstore_softmax_gradient_f32(count, length, slope, from, to, isLogarithm)
-                } else {
-                    unsafe nnstore_softmax_f32(count, length, from, to, isLogarithm)
-                }
+            let offset = first * length
+            switch (isDouble, incoming) {
+            case (true, nil):
+                unsafe nnstore_softmax_f64(count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
+            case (false, nil):
+                unsafe nnstore_softmax_f32(count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
+            case (true, let slopes?):
+                unsafe nnstore_softmax_gradient_f64(
+                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset), isLogarithm)
+            case (false, let slopes?):
+                unsafe nnstore_softmax_gradient_f32(
+                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset), isLogarithm)
             }
         }
     }

@@ -45,7 +45,7 @@ public class Adam: Optimizer {
         epsilon: Double = 1e-8, weightDecay: Double = 0
     ) {
         guard (0..<1).contains(betas.0), (0..<1).contains(betas.1), epsilon >= 0 else {
-            fatalError("Adam: betas are from 0 to below 1, epsilon is not negative")
+            stop("Adam", "betas are from 0 to below 1, epsilon is not negative")
         }
         (self.betas, self.epsilon) = (betas, epsilon)
         states = Array(repeating: nil, count: groups.reduce(0) { $0 + $1.parameters.count })
@@ -58,8 +58,8 @@ public class Adam: Optimizer {
         var state =
             try states[number]
             ?? State(
-                mean: Tensor.result(parameter.dtype, parameter.shape),
-                square: Tensor.result(parameter.dtype, parameter.shape))
+                mean: Tensor.zeroed(parameter.dtype, parameter.shape),
+                square: Tensor.zeroed(parameter.dtype, parameter.shape))
         state.step += 1
         states[number] = state
         let step = nnstore_adam(

@@ -22,18 +22,19 @@ public struct LearningRateSchedule: Sendable {
 
     /// Multiplied by `factor` every so many steps (`StepLR`).
     ///
-    /// - Precondition: `count` is positive.
+    /// Stops the program if `count` is not positive.
     public static func step(every count: Int, by factor: Double = 0.1) -> LearningRateSchedule {
-        precondition(count > 0)
+        guard count > 0 else { stop("LearningRateSchedule.step", "every \(count) steps is impossible") }
         return .init { pow(factor, Double($0 / count)) }
     }
 
     /// From 1 down to `minimum` along half a wave of a cosine, where it stays (I. Loshchilov, F. Hutter: SGDR, 2017).
     ///
+    /// Stops the program if `count` is not positive.
+    ///
     /// - Parameter minimum: as a part of the first learning rate.
-    /// - Precondition: `count` is positive.
     public static func cosine(over count: Int, minimum: Double = 0) -> LearningRateSchedule {
-        precondition(count > 0)
+        guard count > 0 else { stop("LearningRateSchedule.cosine", "over \(count) steps is impossible") }
         return .init { step in
             minimum + (1 - minimum) * (1 + cos(.pi * Double(min(step, count)) / Double(count))) / 2
         }
@@ -51,7 +52,8 @@ public struct LearningRateSchedule: Sendable {
 public final class LearningRateScheduler {
     private let optimizer: Optimizer
     private let schedule: LearningRateSchedule
-    private let first: [Double]
+    /// What the schedule multiplies.
+    private var first: [Double]
 
     /// The number of steps so far.
     public private(set) var stepCount = 0
@@ -72,22 +74,31 @@ public final class LearningRateScheduler {
     /// The rates of the optimizer's groups.
     public var learningRates: [Double] { optimizer.groups.map(\.learningRate) }
 
-    /// What has to be saved: the number of steps, and the rates.
+    /// What has to be saved: the number of steps, the rates, and what the schedule multiplies.
     public func stateDict() -> StateTree {
         .dictionary([
-            ("last_epoch", .integer(stepCount)), ("_last_lr", .list(learningRates.map { .double($0) })),
+            ("base_lrs", .list(first.map { .double($0) })), ("last_epoch", .integer(stepCount)),
+            ("_last_lr", .list(learningRates.map { .double($0) })),
         ])
     }
 
-    /// Goes to the step of a state dict.
+    /// Goes to the step of a state dict, with its first rates: those that a resumed optimizer has now are later ones.
     ///
-    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is none.
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if it has no step, or rates of another number of groups.
     public func load(stateDict: StateTree) throws {
         guard let count = stateDict["last_epoch"]?.int, count >= 0 else {
             throw TensorError.invalidArgument(
                 operation: "LearningRateScheduler.load(stateDict:)",
                 reason: "there is no number of steps, \"last_epoch\"")
         }
+        guard case .list(let rates, _)? = stateDict["base_lrs"], rates.count == first.count,
+            rates.allSatisfy({ $0.number != nil })
+        else {
+            throw TensorError.invalidArgument(
+                operation: "LearningRateScheduler.load(stateDict:)",
+                reason: "\"base_lrs\" should be the first learning rates of \(first.count) groups")
+        }
+        first = rates.map { $0.number! }
         stepCount = count
         apply()
     }

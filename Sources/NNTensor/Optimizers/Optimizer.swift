@@ -11,21 +11,32 @@ import NNStore
 ///
 /// An optimizer holds its parameters: what is added to a model later it does not change. A parameter without a gradient is
 /// passed over.
-open class Optimizer {
+public class Optimizer {
     /// Parameters that are treated alike.
     public struct ParameterGroup {
         /// The parameters.
         public let parameters: [Parameter]
-        /// By how much of its gradient a parameter is changed.
+        /// By how much of its gradient a parameter is changed; that of the optimizer, once it belongs to one, unless one was
+        /// given.
         public var learningRate: Double
-        /// How much a parameter shrinks.
+        /// How much a parameter shrinks; as ``learningRate``.
         public var weightDecay: Double
+        private let isGiven: (learningRate: Bool, weightDecay: Bool)
 
         /// Parameters with values of their own; those that the optimizer is given otherwise for what is `nil`.
         public init(_ parameters: [Parameter], learningRate: Double? = nil, weightDecay: Double? = nil) {
             self.parameters = parameters
-            self.learningRate = learningRate ?? .nan
-            self.weightDecay = weightDecay ?? .nan
+            isGiven = (learningRate != nil, weightDecay != nil)
+            self.learningRate = learningRate ?? 0
+            self.weightDecay = weightDecay ?? 0
+        }
+
+        /// The group with an optimizer's numbers where none were given.
+        fileprivate func completed(learningRate: Double, weightDecay: Double) -> ParameterGroup {
+            var group = self
+            if !isGiven.learningRate { group.learningRate = learningRate }
+            if !isGiven.weightDecay { group.weightDecay = weightDecay }
+            return group
         }
     }
 
@@ -34,21 +45,15 @@ open class Optimizer {
 
     /// Stops the program if a parameter is in two places, a number is negative, or there is no parameter.
     init(_ groups: [ParameterGroup], learningRate: Double, weightDecay: Double) {
-        self.groups = groups.map { group in
-            var group = group
-            if group.learningRate.isNaN { group.learningRate = learningRate }
-            if group.weightDecay.isNaN { group.weightDecay = weightDecay }
-            return group
-        }
+        self.groups = groups.map { $0.completed(learningRate: learningRate, weightDecay: weightDecay) }
         let name = "\(type(of: self))"
         let parameters = self.groups.flatMap(\.parameters)
-        guard !parameters.isEmpty else { fatalError("\(name): there are no parameters to change") }
+        guard !parameters.isEmpty else { stop(name, "there are no parameters to change") }
         guard Set(parameters.map(ObjectIdentifier.init)).count == parameters.count else {
-            fatalError(
-                "\(name): a parameter is there twice. parameters() lists each once; a parameter belongs to one group")
+            stop(name, "a parameter is there twice. parameters() lists each once; a parameter belongs to one group")
         }
         guard self.groups.allSatisfy({ $0.learningRate >= 0 && $0.weightDecay >= 0 }) else {
-            fatalError("\(name): learning rates and weight decays are not negative")
+            stop(name, "learning rates and weight decays are not negative")
         }
     }
 
@@ -85,7 +90,9 @@ open class Optimizer {
     }
 
     /// Changes one parameter. `number` is its place among all.
-    func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {}
+    func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {
+        stop("\(type(of: self))", "update(_:_:_:_:) is not overridden")
+    }
 
     /// What is kept for the parameter of a number, by PyTorch's names.
     func state(of number: Int) -> [(name: String, tensor: Tensor)] { [] }

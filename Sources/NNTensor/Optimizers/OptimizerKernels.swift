@@ -16,14 +16,9 @@ enum OptimizerKernels {
 
     /// Calls `loop` with pieces of the tensors. What is not contiguous, or of a dtype that has no loops, goes through a copy.
     static func update(_ parameter: Tensor, _ gradient: Tensor, _ state: [Tensor], _ loop: @escaping Loop) throws {
-        let dtype = Promotion.computing(parameter.dtype)
-        func ready(_ tensor: Tensor) throws -> Tensor {
-            let converted = try tensor.converted(to: dtype, "optimizer")
-            return try converted.isContiguous ? converted : converted.copied("optimizer")
-        }
-        let value = try ready(parameter)
-        let kept = try state.map(ready)
-        let from = try ready(gradient).elements(for: "optimizer")
+        let value = try parameter.prepared(for: "optimizer")
+        let kept = try state.map { try $0.prepared(for: "optimizer") }
+        let from = try gradient.prepared(for: "optimizer").elements(for: "optimizer")
         let to = try value.writableElements(for: "optimizer")
         let others = try kept.map { try $0.writableElements(for: "optimizer") }
         let count = value.count

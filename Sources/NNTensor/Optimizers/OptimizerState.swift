@@ -50,7 +50,9 @@ extension Optimizer {
                 guard let key = number.int else {
                     throw OptimizerState.error(name, "group \(place): \"params\" should be numbers")
                 }
-                numbers[.integer(key)] = numbers.count
+                guard numbers.updateValue(numbers.count, forKey: .integer(key)) == nil else {
+                    throw OptimizerState.error(name, "parameter \(key) is in two places of the groups")
+                }
             }
             fresh[place].learningRate = try options.number("lr", of: name)
             fresh[place].weightDecay = try options.number("weight_decay", of: name)

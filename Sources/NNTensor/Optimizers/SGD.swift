@@ -31,7 +31,7 @@ public final class SGD: Optimizer {
         weightDecay: Double = 0, nesterov: Bool = false
     ) {
         guard momentum >= 0, !nesterov || momentum > 0 && dampening == 0 else {
-            fatalError("SGD: momentum is not negative, and Nesterov's wants momentum without dampening")
+            stop("SGD", "momentum is not negative, and Nesterov's wants momentum without dampening")
         }
         (self.momentum, self.dampening, self.nesterov) = (momentum, dampening, nesterov)
         momenta = Array(repeating: nil, count: groups.reduce(0) { $0 + $1.parameters.count })
@@ -40,7 +40,7 @@ public final class SGD: Optimizer {
 
     override func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {
         let isFirst = momenta[number] == nil
-        if momentum != 0 && isFirst { momenta[number] = try Tensor.result(parameter.dtype, parameter.shape) }
+        if momentum != 0 && isFirst { momenta[number] = try Tensor.zeroed(parameter.dtype, parameter.shape) }
         let step = nnstore_sgd(
             learning_rate: group.learningRate, momentum: momentum, dampening: dampening,
             weight_decay: group.weightDecay,

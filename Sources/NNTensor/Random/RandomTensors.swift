@@ -25,7 +25,7 @@ extension Tensor {
 
     /// Random integers of a range, all equally likely, I64.
     public static func randint(_ range: Range<Int>, _ shape: [Int], generator: Generator? = nil) -> Tensor {
-        guard !range.isEmpty else { fatalError("randint: nothing lies in \(range)") }
+        guard !range.isEmpty else { stop("randint", "nothing lies in \(range)") }
         let count = orStop { try TensorLayout(.i64, shape: shape).elementCount }
         let width = UInt64(bitPattern: Int64(range.upperBound)) &- UInt64(bitPattern: Int64(range.lowerBound))
         // The high half of a product of 128 bits; what that favours is less than one in 2^64 / width.
@@ -37,7 +37,7 @@ extension Tensor {
 
     /// The integers from 0 to `count` - 1 in a random order, I64, all orders equally likely.
     public static func randperm(_ count: Int, generator: Generator? = nil) -> Tensor {
-        guard count >= 0 else { fatalError("randperm: \(count) numbers are impossible") }
+        guard count >= 0 else { stop("randperm", "\(count) numbers are impossible") }
         var numbers = (0..<Int64(count)).map { $0 }
         for (place, bits) in zip((0..<count).reversed(), Generator.bits(count, generator)) {
             numbers.swapAt(place, Int(bits.multipliedFullWidth(by: UInt64(place) + 1).high))
@@ -59,7 +59,7 @@ extension Tensor {
         }
         let isDouble = dtype == .f64
         let computing = Promotion.computing(dtype)
-        let target = try isContiguous && computing == dtype ? self : Tensor.result(computing, shape)
+        let target = try isContiguous && computing == dtype ? self : Tensor.zeroed(computing, shape)
         let perStep = isDouble ? 2 : 4
         let first = (generator ?? .default).reserve((count + perStep - 1) / perStep)
         let elements = try target.writableElements(for: operation)

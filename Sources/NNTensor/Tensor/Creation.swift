@@ -7,7 +7,7 @@ import NNStore
 extension Tensor {
     /// A tensor of zeros.
     public static func zeros(_ shape: [Int], dtype: DType = .f32) -> Tensor {
-        orStop { try result(dtype, shape) }
+        orStop { try zeroed(dtype, shape) }
     }
 
     /// A tensor of zeros: `Tensor.zeros(2, 3)`.
@@ -38,7 +38,7 @@ extension Tensor {
 
     /// The integers from `start` up to, but not including, `end`, I64 if nothing else is asked for.
     public static func arange(_ start: Int, _ end: Int, step: Int = 1, dtype: DType = .i64) -> Tensor {
-        guard step != 0 else { fatalError("arange: a step of 0 never comes to \(end)") }
+        guard step != 0 else { stop("arange", "a step of 0 never comes to \(end)") }
         return Tensor(Array(stride(from: start, to: end, by: step)), dtype: dtype)
     }
 
@@ -47,13 +47,13 @@ extension Tensor {
 
     /// The numbers `start`, `start + step` and so on before `end`, F32 if nothing else is asked for.
     public static func arange(_ start: Double, _ end: Double, step: Double = 1, dtype: DType = .f32) -> Tensor {
-        guard step != 0 else { fatalError("arange: a step of 0 never comes to \(end)") }
+        guard step != 0 else { stop("arange", "a step of 0 never comes to \(end)") }
         return Tensor(Array(stride(from: start, to: end, by: step)), dtype: dtype)
     }
 
     /// `count` numbers at equal distances from `start` to `end`, both included.
     public static func linspace(_ start: Double, _ end: Double, count: Int, dtype: DType = .f32) -> Tensor {
-        guard count >= 0 else { fatalError("linspace: \(count) numbers are impossible") }
+        guard count >= 0 else { stop("linspace", "\(count) numbers are impossible") }
         let step = count > 1 ? (end - start) / Double(count - 1) : 0
         // From both ends, so that the last one is `end` itself.
         let numbers = (0..<count).map {
@@ -142,7 +142,7 @@ extension Tensor {
     private static func joined<Element>(_ rows: [[Element]]) -> [Element] {
         let width = rows.first?.count ?? 0
         if let odd = rows.firstIndex(where: { $0.count != width }) {
-            fatalError("Tensor: row \(odd) has \(rows[odd].count) elements, row 0 has \(width)")
+            stop("Tensor", "row \(odd) has \(rows[odd].count) elements, row 0 has \(width)")
         }
         return rows.flatMap(\.self)
     }

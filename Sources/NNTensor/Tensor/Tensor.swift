@@ -7,14 +7,14 @@ import NNStore
 /// leaves, as in PyTorch.
 ///
 /// A tensor is not Sendable: a graph of operations belongs to one thread. To hand values to another one, hand over a
-/// state dict or a `StateTensor`.
+/// `StateTensor` or a `StateTree`.
 public class Tensor {
     /// The memory that the tensor looks into.
     public final internal(set) var storage: Storage
     /// How it does: dtype, shape, strides and offset, all in elements.
     public final internal(set) var layout: TensorLayout {
         get {
-            if isUninitialized { fatalError("\(TensorError.uninitialized(what: "this parameter"))") }
+            if isUninitialized { orStop { throw TensorError.uninitialized(what: "this parameter") } }
             return currentLayout
         }
         set { currentLayout = newValue }
@@ -153,7 +153,7 @@ extension Tensor {
     }
 
     /// A fresh contiguous tensor of zeros.
-    static func result(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
+    static func zeroed(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
         let layout = try TensorLayout(dtype, shape: shape)
         return Tensor(try Storage(byteCount: layout.byteCount), layout)
     }

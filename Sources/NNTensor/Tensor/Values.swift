@@ -94,6 +94,13 @@ extension Tensor {
         return result
     }
 
+    /// The values as loops over whole rows want them: contiguous and in the dtype that they run in, without history; itself,
+    /// if nothing changes.
+    func prepared(for operation: String) throws -> Tensor {
+        let converted = try converted(to: Promotion.computing(dtype), operation)
+        return try converted.isContiguous ? converted : converted.copied(operation)
+    }
+
     /// The values in another dtype, without history; itself, if nothing changes.
     func converted(to dtype: DType, _ operation: String) throws -> Tensor {
         if dtype == self.dtype { return self }
