@@ -92,7 +92,8 @@ extension Tensor {
             if newValue == requiresGrad { return }
             guard isLeaf else {
                 stop(
-                    "requiresGrad", "the result of \(currentNode!.operation) has the gradient of its inputs; use detach()")
+                    "requiresGrad",
+                    "the result of \(currentNode!.operation) has the gradient of its inputs; use detach()")
             }
             guard currentLayout.dtype.isFloatingPoint else {
                 stop("requiresGrad", "only floats have gradients, this is \(currentLayout.dtype)")

@@ -89,7 +89,8 @@ private struct LayerNormalization: Sendable {
         _ gradient: Tensor, _ x: Tensor, _ weight: Tensor?, _ statistics: Tensor, ofX: Bool, ofWeight: Bool,
         ofBias: Bool
     ) throws -> (x: Tensor?, weight: Tensor?, bias: Tensor?) {
-        let (slopes, source, scales) = (try gradient.prepared(for: "layerNorm"), try x.prepared(for: "layerNorm"), try weight?.prepared(for: "layerNorm"))
+        let (slopes, source) = (try gradient.prepared(for: "layerNorm"), try x.prepared(for: "layerNorm"))
+        let scales = try weight?.prepared(for: "layerNorm")
         let result = ofX ? try Tensor.zeroed(source.dtype, x.shape) : nil
         let weightSums = ofWeight ? try Tensor.zeroed(.f64, [parts, count]) : nil
         let biasSums = ofBias ? try Tensor.zeroed(.f64, [parts, count]) : nil

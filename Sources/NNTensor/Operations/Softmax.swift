@@ -67,15 +67,19 @@ private struct SoftmaxOperation {
             let offset = first * length
             switch (isDouble, incoming) {
             case (true, nil):
-                unsafe nnstore_softmax_f64(count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
+                unsafe nnstore_softmax_f64(
+                    count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
             case (false, nil):
-                unsafe nnstore_softmax_f32(count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
+                unsafe nnstore_softmax_f32(
+                    count, length, source.pointer(offset), destination.pointer(offset), isLogarithm)
             case (true, let slopes?):
                 unsafe nnstore_softmax_gradient_f64(
-                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset), isLogarithm)
+                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset),
+                    isLogarithm)
             case (false, let slopes?):
                 unsafe nnstore_softmax_gradient_f32(
-                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset), isLogarithm)
+                    count, length, slopes.pointer(offset), source.pointer(offset), destination.pointer(offset),
+                    isLogarithm)
             }
         }
     }
