@@ -54,7 +54,7 @@ let package = Package(
         .target(
             name: "NNTensor",
             dependencies: [
-                "NNStore", "CVectorMath", "COpenBLAS",
+                "NNStore", "NNInterop", "CVectorMath", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: strict),

@@ -28,6 +28,8 @@ public enum InteropError: Error, Sendable, Equatable {
     case sharedStorages(file: String, groups: [[String]])
     /// The format can't hold these entries as they are, and nothing was to be lost.
     case cannotHold(file: String, format: String, entries: [String])
+    /// The file's name ends as those of a format do that can be read at most.
+    case unwritableFormat(file: String)
     /// The tree is none that can be written.
     case invalidTree(path: String, reason: String)
 
@@ -46,6 +48,7 @@ public enum InteropError: Error, Sendable, Equatable {
         case .unsupportedDType: "unsupported-dtype"
         case .sharedStorages: "shared-storages"
         case .cannotHold: "cannot-hold"
+        case .unwritableFormat: "unwritable-format"
         case .invalidTree: "invalid-tree"
         }
     }
@@ -89,6 +92,9 @@ extension InteropError: CustomStringConvertible {
         case .cannotHold(let file, let format, let entries):
             "\(file): \(format) can't hold \(entries.count) of the entries as they are:\n"
                 + entries.map { "  " + $0 }.joined(separator: "\n")
+        case .unwritableFormat(let file):
+            "\(file): files whose names end so are of a format that can't be written; "
+                + "choose .nnck for a container or .safetensors"
         case .invalidTree(let path, let reason):
             "can't write \(path.isEmpty ? "the root of the tree" : quoted(path)): \(reason)"
         }

@@ -22,6 +22,16 @@ public enum TensorError: Error, Sendable, Equatable {
     case uninitialized(what: String)
     /// A state dict does not fit the model.
     case stateMismatch(StateMismatch)
+    /// A module's entries have a version that the program's type of module does not know.
+    case unknownModuleVersion(module: String, type: String, version: Int, newestKnown: Int)
+    /// Loading stopped on its way: the tensors of these names may have new values, all others are as they were.
+    case partlyLoaded(file: String, changed: [String], reason: String)
+    /// A file holds something else than what was asked for.
+    case unexpectedContents(file: String, expected: String, found: String)
+    /// The checkpoints of a folder are all damaged.
+    case noWholeCheckpoint(folder: String, damaged: [String])
+    /// An earlier save, which nobody waited for, failed.
+    case earlierSaveFailed(path: String, reason: String)
 
     /// A short name for the kind of error that will not change between versions.
     public var code: String {
@@ -33,6 +43,11 @@ public enum TensorError: Error, Sendable, Equatable {
         case .overwritten: "overwritten"
         case .uninitialized: "uninitialized"
         case .stateMismatch: "state-mismatch"
+        case .unknownModuleVersion: "unknown-module-version"
+        case .partlyLoaded: "partly-loaded"
+        case .unexpectedContents: "unexpected-contents"
+        case .noWholeCheckpoint: "no-whole-checkpoint"
+        case .earlierSaveFailed: "earlier-save-failed"
         }
     }
 }
@@ -56,6 +71,22 @@ extension TensorError: CustomStringConvertible {
             "\(what) has no value yet: call the model on a batch once, or load a state dict into it"
         case .stateMismatch(let mismatch):
             mismatch.description
+        case .unknownModuleVersion(let module, let type, let version, let known):
+            "the entries of \(module.isEmpty ? "the model" : "\"\(module)\""), \(type), have version \(version); "
+                + "this program knows \(known) and older ones. Load them with the program that saved them, or a newer one"
+        case .partlyLoaded(let file, let changed, let reason):
+            "\(file): loading stopped: \(reason). These may have new values already, all others are as they were: "
+                + changed.prefix(20).map { "\"\($0)\"" }.joined(separator: ", ")
+                + (changed.count > 20 ? " and \(changed.count - 20) more" : "")
+                + ". Load a sound file before you go on; with verifiesFirst nothing is changed by a damaged one"
+        case .unexpectedContents(let file, let expected, let found):
+            "\(file): holds \(found), not \(expected)"
+        case .noWholeCheckpoint(let folder, let damaged):
+            "\(folder): all its checkpoints are damaged: \(damaged.joined(separator: "; ")). "
+                + "Move them away to begin anew"
+        case .earlierSaveFailed(let path, let reason):
+            "\(path): an earlier save of this did not succeed: \(reason). The new save was not begun; call it again "
+                + "when the reason is gone"
         }
     }
 }

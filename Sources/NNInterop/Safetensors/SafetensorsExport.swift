@@ -55,7 +55,9 @@ struct SafetensorsExport {
         let spans = header.entries.map(\.span)
         // Of tensors that begin at one place, all but the last are empty.
         for number in spans.indices.sorted(by: { spans[$0].lowerBound < spans[$1].lowerBound }) {
-            try tensors[number].compact().forEachPiece { piece in
+            let tensor = tensors[number]
+            // One that is not contiguous would draw all of its storage into memory.
+            try (tensor.layout.isContiguous ? tensor : tensor.loadedAlone()).forEachPiece { piece in
                 try options.cancellation?.check()
                 try output.append(piece)
                 done += piece.byteCount
@@ -82,18 +84,5 @@ extension SafetensorsHeader {
             && header.userMetadata == userMetadata
             && groups == aliases
         return isSame ? header : nil
-    }
-}
-
-extension StateTensor {
-    /// The tensor over a storage of just its own bytes, if its elements are not contiguous and would otherwise draw
-    /// a whole storage into memory to stay there.
-    fileprivate func compact() throws -> StateTensor {
-        if layout.isContiguous || layout.isEmpty || storage.isResident { return self }
-        let memory = try Memory.allocate(layout.byteRange.count)
-        try memory.withMutableBytes(in: 0..<memory.byteCount) { try storage.read(layout.byteRange, into: &$0) }
-        return try StateTensor(
-            storage: Storage(memory: memory),
-            layout: TensorLayout(layout.dtype, shape: layout.shape, strides: layout.strides))
     }
 }

@@ -245,41 +245,21 @@ public final class Checkpoint: Sendable {
     ) throws {
         // One pass over the table for many; a look-up for a few.
         let all = destinations.count > 8 ? try index.storages() : []
-        var rows: [StorageRow] = []
-        for (entry, tensor) in destinations {
+        var storages: [Int: Storage] = [:]
+        let copies = try destinations.map { entry, tensor in
             try checkOrigin(of: entry)
-            rows.append(entry.storage <= all.count ? all[entry.storage - 1] : try index.storage(entry.storage))
-            guard entry.dtype == tensor.layout.dtype, entry.shape == tensor.layout.shape else {
-                throw StoreError.invalidArgument(
-                    reason: "\(name): \"\(entry.name)\" is \(entry.dtype.name) \(entry.shape), its destination "
-                        + "\(tensor.layout.dtype.name) \(tensor.layout.shape)")
-            }
-            guard !zip(tensor.shape, tensor.layout.strides).contains(where: { $0 > 1 && $1 == 0 }) else {
-                throw StoreError.invalidArgument(
-                    reason: "\(name): the destination of \"\(entry.name)\" is expanded: several of its elements are one"
-                )
-            }
+            let row = entry.storage <= all.count ? all[entry.storage - 1] : try index.storage(entry.storage)
+            let storage = storages[row.id] ?? Storage(backing: ContainerBacking(self, row))
+            storages[row.id] = storage
+            return TensorTransfer.Copy(
+                name: "\(name): \"\(entry.name)\"", source: try StateTensor(storage: storage, layout: entry.layout),
+                destination: tensor)
         }
-        var batch = PieceBatch()
-        func finishBatch() throws {
-            try ChunkReader(self).read(batch.pieces, threads: threads, cancellation: cancellation)
-            batch = PieceBatch()
+        do {
+            try TensorTransfer(copies).run(threads: threads, cancellation: cancellation)
+        } catch let interruption as TensorTransfer.Interruption {
+            throw interruption.reason
         }
-        for (row, (entry, tensor)) in zip(rows, destinations) where !entry.layout.isEmpty {
-            guard entry.layout.isContiguous && tensor.layout.isContiguous else {
-                try finishBatch()
-                try cancellation?.check()
-                try tensor.setElements(from: read(entry, threads: threads))
-                continue
-            }
-            let piece = ChunkReader.Piece(
-                storage: row, range: entry.layout.byteRange, memory: try tensor.storage.writableMemory(),
-                offset: tensor.layout.byteRange.lowerBound)
-            if batch.add(piece) { continue }
-            try finishBatch()
-            _ = batch.add(piece)
-        }
-        try finishBatch()
     }
 
     /// The storage of an entry, which must be one of this file's.

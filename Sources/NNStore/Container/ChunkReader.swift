@@ -4,7 +4,8 @@ struct ChunkReader: Sendable {
 
     init(_ checkpoint: Checkpoint) { self.checkpoint = checkpoint }
 
-    private func decoder() throws(StoreError) -> ChunkDecoder {
+    /// What decodes the container's chunks, for one thread.
+    func decoder() throws(StoreError) -> ChunkDecoder {
         try ChunkDecoder(checkpoint.source, checkpoint.sourceVersion)
     }
 
@@ -15,6 +16,12 @@ struct ChunkReader: Sendable {
         let memory: Memory
         /// Where in the memory they begin.
         let offset: Int
+
+        /// Those of the storage's chunks that the bytes are in.
+        func chunks(_ all: [ChunkRow]) -> ArraySlice<ChunkRow> {
+            if range.isEmpty { return [] }
+            return all[range.lowerBound / FileLayout.chunkSize...(range.upperBound - 1) / FileLayout.chunkSize]
+        }
     }
 
     /// Reads whole storages into memories of their sizes. Their digests are checked against those of their chunks.
@@ -30,19 +37,6 @@ struct ChunkReader: Sendable {
         try read(pieces, chunks(of: storages), areZeroed: areZeroed, threads: threads, cancellation: cancellation)
     }
 
-    /// Reads pieces of storages, whose memories do not overlap. The digests of the storages are checked against those of
-    /// their chunks.
-    func read(_ pieces: [Piece], threads: Int?, cancellation: Cancellation? = nil) throws {
-        var rows: [Int: StorageRow] = [:]
-        for piece in pieces { rows[piece.storage.id] = piece.storage }
-        let storages = rows.values.sorted { $0.id < $1.id }
-        let chunks = try chunks(of: storages)
-        let numbers = Dictionary(uniqueKeysWithValues: storages.enumerated().map { ($0.element.id, $0.offset) })
-        try read(
-            pieces, pieces.map { chunks[numbers[$0.storage.id]!] }, areZeroed: false, threads: threads,
-            cancellation: cancellation)
-    }
-
     private func read(
         _ pieces: [Piece], _ chunks: [Result<[ChunkRow], StoreError>], areZeroed: Bool, threads: Int?,
         cancellation: Cancellation?
@@ -53,11 +47,7 @@ struct ChunkReader: Sendable {
         }
         var tasks: [Task] = []
         for (number, chunks) in chunks.enumerated() {
-            let range = pieces[number].range
-            if range.isEmpty { continue }
-            let first = range.lowerBound / FileLayout.chunkSize
-            let last = (range.upperBound - 1) / FileLayout.chunkSize
-            tasks += try chunks.get()[first...last].map { Task(piece: number, chunk: $0) }
+            tasks += pieces[number].chunks(try chunks.get()).map { Task(piece: number, chunk: $0) }
         }
         let all = tasks
         try Workers.forEach(
@@ -69,7 +59,7 @@ struct ChunkReader: Sendable {
     }
 
     /// Decodes what a piece has of a chunk.
-    private func decode(
+    func decode(
         _ chunk: ChunkRow, for piece: Piece, _ decoder: ChunkDecoder, isZeroed: Bool
     ) throws(StoreError) {
         let start = chunk.sequence * FileLayout.chunkSize
@@ -169,8 +159,8 @@ struct ChunkReader: Sendable {
 
 /// A storage of a container that is read when it is needed.
 struct ContainerBacking: StorageBacking {
-    private let checkpoint: Checkpoint
-    private let row: StorageRow
+    let checkpoint: Checkpoint
+    let row: StorageRow
 
     init(_ checkpoint: Checkpoint, _ row: StorageRow) {
         self.checkpoint = checkpoint

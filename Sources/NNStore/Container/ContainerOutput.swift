@@ -181,5 +181,5 @@ public enum Library {
     /// The newest container format, which the library writes unless it is asked for an older one.
     public static let formatVersion = FileLayout.version
     /// Name and version.
-    static let name = "NNStore \(version)"
+    public static let name = "NNStore \(version)"
 }

@@ -47,7 +47,7 @@ extension Checkpoint {
 }
 
 /// What of a tree is to be written: its storages in the order of first use, and what of each is visible.
-private struct SavePlan {
+struct SavePlan {
     private(set) var storages: [VisibleStorage] = []
     /// Ids by storage, counted from 1.
     private(set) var ids: [Storage: Int] = [:]
@@ -80,7 +80,7 @@ private struct SavePlan {
 
 /// What tensors see of a storage: from its memory where it can be used as it is, else a copy in which unseen bytes are
 /// zero.
-private struct VisibleStorage: ChunkSource {
+struct VisibleStorage: ChunkSource {
     let storage: Storage
     let visibility: StorageVisibility
     let transforms: [PlaneTransform?]

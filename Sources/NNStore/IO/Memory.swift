@@ -24,8 +24,10 @@ import SystemPackage
         case nothing
         case free
         case unmap(UnsafeMutableRawPointer, Int)
-        /// The bytes are part of this memory.
+        /// The bytes are part of this memory, and go back to the system.
         case giveBack(Memory)
+        /// The bytes are part of this memory, which keeps them.
+        case keep(Memory)
         /// The bytes are this block of a cache.
         case recycle(Memory, MemoryCache)
     }
@@ -38,7 +40,7 @@ import SystemPackage
 
     deinit {
         switch release {
-        case .nothing: break
+        case .nothing, .keep: break
         case .free: unsafe free(bytes.baseAddress)
         case .unmap(let start, let length): unsafe munmap(start, length)
         case .giveBack(let region): unsafe region.returnPages(of: bytes)
@@ -157,9 +159,17 @@ import SystemPackage
     }
 
     private func part(at offset: Int, _ byteCount: Int) -> Memory {
-        precondition(offset >= 0 && byteCount >= 0 && offset <= self.byteCount - byteCount)
-        let part = unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[offset..<offset + byteCount])
-        return unsafe Memory(part, .giveBack(self), isReadOnly: false)
+        unsafe Memory(part(offset..<offset + byteCount), .giveBack(self), isReadOnly: false)
+    }
+
+    /// A part of this memory as one of its own, which keeps this one alive.
+    package func part(in range: Range<Int>) -> Memory {
+        unsafe Memory(part(range), .keep(self), isReadOnly: isReadOnly)
+    }
+
+    private func part(_ range: Range<Int>) -> UnsafeMutableRawBufferPointer {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount)
+        return unsafe UnsafeMutableRawBufferPointer(rebasing: bytes[range])
     }
 
     /// Gives the pages that lie wholly inside a part that was freed back to the system: nobody reads or writes them any

@@ -236,6 +236,11 @@ package enum SystemCall {
         } catch .system(_, _, EEXIST) {}
     }
 
+    /// Writes a line to standard error, in one piece; what can't be said there is not said.
+    package static func printError(_ line: String) {
+        Array((line + "\n").utf8).withRawSpan { try? writeAll(.standardError, $0, path: "standard error") }
+    }
+
     /// Removes a name.
     package static func unlink(_ path: String) throws(StoreError) {
         try retrying("remove", path) { unsafe Glibc.unlink(path) }

@@ -4,12 +4,12 @@
     import Darwin
 #endif
 
-/// A POSIX thread that runs one closure.
-struct Thread: Sendable {
+/// A POSIX thread that runs one closure. All signals are blocked in it, so that the host's handlers run on the host's threads.
+package struct Thread: Sendable {
     private let identifier: pthread_t
 
     /// Starts a thread; `nil` if the system has none to give.
-    init?(_ body: @escaping @Sendable () -> Void) {
+    package init?(_ body: @escaping @Sendable () -> Void) {
         final class Box: Sendable {
             let body: @Sendable () -> Void
             init(_ body: @escaping @Sendable () -> Void) { self.body = body }
@@ -18,6 +18,11 @@ struct Thread: Sendable {
         // released below.
         let box = unsafe Unmanaged.passRetained(Box(body))
         var identifier = pthread_t()
+        var everything = sigset_t()
+        var previous = sigset_t()
+        unsafe sigfillset(&everything)
+        unsafe pthread_sigmask(SIG_SETMASK, &everything, &previous)
+        defer { unsafe pthread_sigmask(SIG_SETMASK, &previous, nil) }
         let status = unsafe pthread_create(
             &identifier, nil,
             { argument in
@@ -31,8 +36,15 @@ struct Thread: Sendable {
         self.identifier = identifier
     }
 
+    /// Starts a thread that nobody waits for; `nil` if the system has none to give.
+    package static func detached(_ body: @escaping @Sendable () -> Void) -> Thread? {
+        guard let thread = Thread(body) else { return nil }
+        pthread_detach(thread.identifier)
+        return thread
+    }
+
     /// Waits until the closure has returned. To be called once.
-    func join() { pthread_join(identifier, nil) }
+    package func join() { pthread_join(identifier, nil) }
 }
 
 /// Hands out the indices `0..<count` to producers and takes their items back in order, with at most `window` indices
@@ -113,12 +125,12 @@ final class OrderedQueue<Item: Sendable>: Sendable {
 ///
 /// Sound: the value is only touched with the mutex held, and mutex and condition live at fixed addresses until the
 /// last reference goes.
-@safe private final class ConditionLock<Value: Sendable>: @unchecked Sendable {
+@safe package final class ConditionLock<Value: Sendable>: @unchecked Sendable {
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let condition = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private var value: Value
 
-    init(_ value: Value) {
+    package init(_ value: Value) {
         self.value = value
         unsafe pthread_mutex_init(mutex, nil)
         unsafe pthread_cond_init(condition, nil)
@@ -133,12 +145,12 @@ final class OrderedQueue<Item: Sendable>: Sendable {
 
     /// Changes the value, and wakes everybody who waits if `body` says so.
     @discardableResult
-    func change<Result>(_ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
+    package func change<Result>(_ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
         wait(until: { _ in true }, body)
     }
 
     /// Waits until the value meets `predicate`, then changes it, and wakes everybody else who waits if `body` says so.
-    func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
+    package func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
         unsafe pthread_mutex_lock(mutex)
         while !predicate(value) { unsafe pthread_cond_wait(condition, mutex) }
         let (result, wakes) = body(&value)

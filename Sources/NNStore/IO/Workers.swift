@@ -1,12 +1,6 @@
 import CSystemCalls
 import Synchronization
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Asks a long call to stop. Calls look at it between chunks, so they stop within milliseconds.
 public final class Cancellation: Sendable {
     private let flag = Atomic<Bool>(false)
@@ -29,7 +23,7 @@ public final class Cancellation: Sendable {
 /// Plain threads, started for one call and gone when it returns.
 ///
 /// No Swift tasks and no dispatch queues: their threads do not exist in a forked child, and NNStore sits in other
-/// people's processes. All signals are blocked in the workers, so that the host's handlers run on the host's threads.
+/// people's processes.
 package enum Workers {
     /// How many threads a call uses unless it is told otherwise: the processors that this process may run on.
     package static var defaultCount: Int {
@@ -162,12 +156,7 @@ package enum Workers {
     /// and returns when all have returned. `body` must get by without the helpers.
     private static func withHelpers(_ count: Int, _ helper: @Sendable () -> Void, _ body: () -> Void) {
         withoutActuallyEscaping(helper) { helper in
-            var everything = sigset_t()
-            var previous = sigset_t()
-            unsafe sigfillset(&everything)
-            unsafe pthread_sigmask(SIG_SETMASK, &everything, &previous)
             let threads = (0..<count).compactMap { _ in Thread(helper) }
-            unsafe pthread_sigmask(SIG_SETMASK, &previous, nil)
             body()
             // All threads end here, so the closure does not escape.
             for thread in threads { thread.join() }

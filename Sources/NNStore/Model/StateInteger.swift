@@ -59,6 +59,15 @@ public struct StateInteger: Sendable, Hashable {
         if case .signed(let value) = form { Int(value) } else { nil }
     }
 
+    /// The integer, if it fits 64 bits without a sign.
+    public var unsigned: UInt64? {
+        switch form {
+        case .signed(let value): UInt64(exactly: value)
+        case .unsigned(let value): value
+        case .large: nil
+        }
+    }
+
     /// The two's complement form, little-endian, as short as possible.
     public var twosComplement: [UInt8] {
         var bytes: [UInt8] = []

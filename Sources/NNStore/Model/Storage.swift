@@ -155,6 +155,13 @@ public final class Storage: Sendable {
     /// Reads the bytes into memory if they are not there.
     public func load() throws { _ = try resident() }
 
+    /// Where the bytes are, if they are not in memory.
+    var backing: (any StorageBacking)? {
+        state.withLock { state in
+            if case .elsewhere(let backing) = state.contents { backing } else { nil }
+        }
+    }
+
     /// The memory, if the bytes are in memory: for callers that work on a range of it on several threads.
     package func withMemory<Result, Failure: Error>(
         _ body: (Memory) throws(Failure) -> Result

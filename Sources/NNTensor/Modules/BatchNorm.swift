@@ -37,6 +37,18 @@ public class BatchNorm: Module {
         batchCount = trackRunningStats ? Buffer(.zeros([], dtype: .i64)) : nil
     }
 
+    /// As PyTorch's: version 1 did not count batches.
+    public final override class var stateVersion: Int { 2 }
+
+    public final override class var stateMigrations: [StateMigration] {
+        [
+            StateMigration(from: 1) { state in
+                if state["running_mean"] == nil || state["num_batches_tracked"] != nil { return }
+                try state.set("num_batches_tracked", to: .zeros([], dtype: .i64))
+            }
+        ]
+    }
+
     /// Buffers have PyTorch's names in state dicts.
     public final override var members: [(name: String, member: ModuleMember)] {
         var members: [(name: String, member: ModuleMember)] = []

@@ -1,121 +1,67 @@
 import NNStore
-import OrderedCollections
+
+/// What loading values into a model can be told.
+public struct LoadOptions: Sendable {
+    /// The names of the entries that loading is about, as the model has them; all others are left alone in the model and
+    /// passed over in the file. All names, unless given.
+    public var only: (@Sendable (_ name: String) -> Bool)?
+    /// Whether values of another dtype are converted to the model's; otherwise they do not fit.
+    public var convertsDTypes: Bool
+    /// Whether all checksums of a container are checked before anything in the model is changed. That reads the file twice.
+    public var verifiesFirst: Bool
+    /// How many threads work; the processors that the process may use, unless set.
+    public var threads: Int?
+    /// Asks loading to stop.
+    public var cancellation: Cancellation?
+    /// How much a file may ask for.
+    public var limits: ReadLimits
+
+    /// The usual options: everything, nothing converted, each chunk verified when it is read.
+    public init(
+        only: (@Sendable (_ name: String) -> Bool)? = nil, convertsDTypes: Bool = false, verifiesFirst: Bool = false,
+        threads: Int? = nil, cancellation: Cancellation? = nil, limits: ReadLimits = ReadLimits()
+    ) {
+        self.only = only
+        self.convertsDTypes = convertsDTypes
+        self.verifiesFirst = verifiesFirst
+        self.threads = threads
+        self.cancellation = cancellation
+        self.limits = limits
+    }
+}
 
 extension Module {
     /// Writes the values of a state dict to the parameters and buffers, which stay the same objects over the same memory.
-    /// Parameters of lazy modules get their memory now.
+    /// Parameters of lazy modules get their memory now. Entries of older versions of a module go through
+    /// ``stateMigrations`` first.
     ///
-    /// All is compared before anything is written: names, shapes, dtypes, and what is shared with what.
+    /// All is compared before anything is written: names, shapes, dtypes, and what is shared with what. Where the state
+    /// dict's ``StateDict/sharing`` is unknown, equal values are as good as shared ones, and an entry may be missing that is
+    /// one with another in the model.
     ///
     /// - Parameter strict: whether everything must fit. If not, what fits is written, and the rest is only returned.
     /// - Returns: what did not fit; nothing, if `strict`.
-    /// - Throws: ``TensorError/stateMismatch(_:)``, which lists all that does not fit, if `strict`.
+    /// - Throws: ``TensorError/stateMismatch(_:)``, which lists all that does not fit, if `strict`;
+    ///   ``TensorError/partlyLoaded(file:changed:reason:)`` if reading the values fails on the way, with the names of what
+    ///   may have changed; ``TensorError/unknownModuleVersion(module:type:version:newestKnown:)``; what migrations throw.
     @discardableResult
-    public final func load(stateDict state: StateDict, strict: Bool = true) throws -> StateMismatch {
-        let plan = LoadingPlan(stateEntries(), state)
+    public final func load(
+        stateDict state: StateDict, strict: Bool = true, options: LoadOptions = LoadOptions()
+    ) throws -> StateMismatch {
+        let plan = try loadingPlan(state, options)
         if strict && !plan.mismatch.isEmpty { throw TensorError.stateMismatch(plan.mismatch) }
-        for (tensor, value) in plan.writes {
-            if let parameter = tensor as? Parameter, !parameter.isInitialized {
-                try parameter.materialize(value.shape, dtype: value.dtype)
-            }
-            try noGrad { try tensor.writeValues(of: value, "load") }
-        }
+        try plan.run(options)
         return plan.mismatch
     }
-}
 
-/// What of a state dict goes where in a model.
-private struct LoadingPlan {
-    var mismatch = StateMismatch()
-    private(set) var writes: [(tensor: Tensor, value: Tensor)] = []
-
-    init(_ model: [(name: String, tensor: Tensor)], _ state: StateDict) {
-        let known = Set(model.map(\.name))
-        mismatch.unexpected = state.keys.filter { !known.contains($0) }
-        var common: [(name: String, tensor: Tensor, value: Tensor)] = []
-        for (name, tensor) in model {
-            guard state.contains(name) else {
-                mismatch.missing.append(name)
-                continue
-            }
-            guard let value = state[name] else {
-                // Uninitialised on both sides is what both are.
-                if !tensor.isUninitialized {
-                    mismatch.different.append(.init(name: name, model: Self.text(tensor), state: "without a value"))
-                }
-                continue
-            }
-            if Self.fits(value, tensor) {
-                common.append((name, tensor, value))
-            } else {
-                mismatch.different.append(.init(name: name, model: Self.text(tensor), state: Self.text(value)))
-            }
+    /// What of a state dict would go where.
+    final func loadingPlan(_ state: StateDict, _ options: LoadOptions) throws -> LoadingPlan {
+        var state = try state.migrated(for: self)
+        var entries = stateEntries()
+        if let only = options.only {
+            state = try state.renamed { only($0) ? $0 : nil }
+            entries = entries.filter { only($0.name) }
         }
-        let inModel = SharedNames(common.map { ($0.name, $0.tensor) })
-        let inState = SharedNames(common.map { ($0.name, $0.value) })
-        mismatch.sharing = inModel.differences(from: inState)
-        var written = Set<ObjectIdentifier>()
-        for entry in common where written.insert(ObjectIdentifier(entry.tensor)).inserted {
-            writes.append((entry.tensor, entry.value))
-        }
-    }
-
-    private static func fits(_ value: Tensor, _ tensor: Tensor) -> Bool {
-        guard value.dtype == tensor.currentLayout.dtype else { return false }
-        return (tensor as? Parameter)?.admits(value.shape) ?? (value.shape == tensor.shape)
-    }
-
-    private static func text(_ tensor: Tensor) -> String {
-        "\(tensor.currentLayout.dtype) \((tensor as? Parameter)?.shapeDescription ?? "\(tensor.shape)")"
-    }
-}
-
-/// Which names stand for the same memory.
-private struct SharedNames {
-    /// For each name the others that its memory is shared with, and itself, in order.
-    private var groups: [String: [String]] = [:]
-    private let names: [String]
-
-    init(_ tensors: [(name: String, tensor: Tensor)]) {
-        names = tensors.map(\.name)
-        var byStorage: OrderedDictionary<Storage, [Int]> = [:]
-        for (place, entry) in tensors.enumerated() where !entry.tensor.isUninitialized {
-            byStorage[entry.tensor.storage, default: []].append(place)
-        }
-        for places in byStorage.values {
-            // Parts of one storage that do not touch each other are not shared with each other.
-            let ranges = places.map { (place: $0, bytes: tensors[$0].tensor.layout.byteRange) }
-                .sorted { ($0.bytes.lowerBound, $0.place) < ($1.bytes.lowerBound, $1.place) }
-            var group: [Int] = []
-            var end = 0
-            func close() {
-                let members = group.sorted().map { tensors[$0].name }
-                for name in members { groups[name] = members }
-            }
-            for (place, bytes) in ranges {
-                if bytes.lowerBound >= end {
-                    close()
-                    group = []
-                }
-                group.append(place)
-                end = max(end, bytes.upperBound)
-            }
-            close()
-        }
-    }
-
-    private func group(of name: String) -> [String] { groups[name] ?? [name] }
-
-    /// The groups of this one that are others there.
-    func differences(from state: SharedNames) -> [StateMismatch.Sharing] {
-        var found: [StateMismatch.Sharing] = []
-        var seen = Set<String>()
-        for name in names where !seen.contains(name) {
-            let (here, there) = (group(of: name), state.group(of: name))
-            if here == there { continue }
-            found.append(.init(model: here, state: there))
-            seen.formUnion(here + there)
-        }
-        return found
+        return try LoadingPlan(entries, state, convertsDTypes: options.convertsDTypes)
     }
 }

@@ -47,6 +47,10 @@ open class Module {
     /// it up.
     open class var stateVersion: Int { 1 }
 
+    /// How entries of older versions become those of ``stateVersion``: a step for each version that does not just go over into
+    /// the next one. Loading takes them, in order, before anything is compared.
+    open class var stateMigrations: [StateMigration] { [] }
+
     /// The parameters, buffers and modules that the module itself has, by name: those among its stored properties, those of
     /// superclasses first. Overridden where the modules are in some collection.
     open var members: [(name: String, member: ModuleMember)] { ModuleMember.storedProperties(of: self) }

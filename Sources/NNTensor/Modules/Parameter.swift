@@ -39,7 +39,11 @@ public final class Parameter: Tensor {
             throw TensorError.shapeMismatch(
                 operation: "materialize", shapes: [shape], reason: "the parameter's shape is \(shapeDescription)")
         }
-        let fresh = try Tensor.zeroed(dtype ?? currentLayout.dtype, shape)
+        adopt(try Tensor.zeroed(dtype ?? currentLayout.dtype, shape))
+    }
+
+    /// Takes the memory of a tensor of a shape that the parameter may have for its own.
+    func adopt(_ fresh: Tensor) {
         (storage, currentLayout, isUninitialized) = (fresh.storage, fresh.layout, false)
     }
 

@@ -21,6 +21,15 @@ public struct StateDict {
 
     private var tensors: OrderedDictionary<String, Tensor?> = [:]
 
+    /// Whether tensors that were one at the source are one here, and no others. Files of formats that can't express it
+    /// give ``NNStore/Sharing/unknown``: equal values may have been one then.
+    public var sharing = Sharing.known
+
+    /// The file that the entries come from.
+    var file: String?
+    /// The names of what is no tensor where the entries come from.
+    var otherNames: [String] = []
+
     /// The modules by their paths; the outermost one's is empty.
     public var modules: OrderedDictionary<String, ModuleVersion> = [:]
 
@@ -35,19 +44,32 @@ public struct StateDict {
     /// The entries of a tree: tensors, and null for what has no value; inside of other dictionaries, by their paths.
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is anything else.
-    public init(_ tree: StateTree) throws { try add(tree, "") }
+    public init(_ tree: StateTree) throws {
+        try self.init(tensorsOf: tree)
+        if case .dictionary = tree, otherNames.isEmpty { return }
+        throw TensorError.invalidArgument(
+            operation: "StateDict",
+            reason: (otherNames.first.map { "\"\($0)\"" } ?? "the tree")
+                + " is neither a tensor nor a dictionary of tensors")
+    }
+
+    /// The tensors of a tree by their flat names, and the names of what is none.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if two tensors have one flat name.
+    init(tensorsOf tree: StateTree) throws { try add(tree, "") }
 
     private mutating func add(_ tree: StateTree, _ path: String) throws {
         switch tree {
-        case .tensor(let tensor): tensors[path] = .some(try Tensor(storage: tensor.storage, layout: tensor.layout))
+        case .tensor(let tensor):
+            guard tensors[path] == nil else {
+                throw TensorError.invalidArgument(
+                    operation: "StateDict", reason: "two tensors have the name \"\(path)\"")
+            }
+            tensors[path] = .some(try Tensor(storage: tensor.storage, layout: tensor.layout))
         case .null where !path.isEmpty: tensors[path] = .some(nil)
-        case .dictionary(let entries):
-            for entry in entries { try add(entry.value, path.joined("\(entry.key)")) }
-        default:
-            throw TensorError.invalidArgument(
-                operation: "StateDict",
-                reason: (path.isEmpty ? "the tree" : "\"\(path)\"") + " is neither a tensor nor a dictionary of tensors"
-            )
+        case .dictionary, .list, .tuple:
+            for (key, child) in tree.children { try add(child, path.joined(key.description)) }
+        default: otherNames.append(path)
         }
     }
 
@@ -62,6 +84,59 @@ public struct StateDict {
 
     /// Whether there is an entry, be it one without a value.
     public func contains(_ name: String) -> Bool { tensors[name] != nil }
+
+    /// The same entries in other places, under other names; those that get none are left out.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if two entries get one name; what `rename` throws.
+    public func renamed(_ rename: (String) throws -> String?) throws -> StateDict {
+        var renamed = StateDict()
+        (renamed.sharing, renamed.file) = (sharing, file)
+        // The old names by the new ones.
+        var places: [String: String] = [:]
+        for (name, tensor) in tensors {
+            guard let new = try rename(name) else { continue }
+            if let other = places.updateValue(name, forKey: new) {
+                throw TensorError.invalidArgument(
+                    operation: "StateDict.renamed", reason: "both \"\(other)\" and \"\(name)\" become \"\(new)\"")
+            }
+            renamed.tensors[new] = .some(tensor)
+        }
+        renamed.otherNames = try otherNames.compactMap(rename)
+        // A module goes where its entries go, if all that changes is what stands before their names in it. The first entry
+        // of each tells.
+        var moved = Set<String>()
+        for new in renamed.tensors.keys {
+            guard let old = places[new] else { continue }
+            for path in old.enclosingPaths {
+                guard let module = modules[path], moved.insert(path).inserted else { continue }
+                let rest = path.isEmpty ? old[...] : old.dropFirst(path.count + 1)
+                if new == rest {
+                    renamed.modules[""] = module
+                } else if new.hasSuffix("." + rest) {
+                    renamed.modules[String(new.dropLast(rest.count + 1))] = module
+                }
+            }
+        }
+        // Those without entries stay where they are.
+        let full = Set(tensors.keys.flatMap(\.enclosingPaths))
+        for (path, module) in modules where !full.contains(path) && renamed.modules[path] == nil {
+            renamed.modules[path] = module
+        }
+        return renamed
+    }
+
+    /// The entries of the module at a path, by their names in it.
+    public func inside(_ path: String) throws -> StateDict {
+        let start = path.isEmpty || path.hasSuffix(".") ? path : path + "."
+        if start.isEmpty { return self }
+        var inside = try renamed { $0.hasPrefix(start) ? String($0.dropFirst(start.count)) : nil }
+        inside.modules = [:]
+        for (place, module) in modules {
+            if place + "." == start { inside.modules[""] = module }
+            if place.hasPrefix(start) { inside.modules[String(place.dropFirst(start.count))] = module }
+        }
+        return inside
+    }
 
     /// The value of an entry, `nil` if there is none. A new entry comes last; `nil` takes one away.
     public subscript(name: String) -> Tensor? {
@@ -123,5 +198,12 @@ extension Module {
     /// What the state dict is made of.
     final func stateEntries() -> [(name: String, tensor: Tensor)] {
         namedTensors(removeDuplicate: false).filter { ($0.tensor as? Buffer)?.isPersistent ?? true }
+    }
+}
+
+extension String {
+    /// The paths of what this path is inside of, outermost first: of `a.b.c` the empty one, `a` and `a.b`.
+    fileprivate var enclosingPaths: [String] {
+        [""] + indices.filter { self[$0] == "." }.map { String(self[..<$0]) }
     }
 }

@@ -26,6 +26,8 @@ public struct StateMismatch: Sendable, Hashable {
         public init(model: [String], state: [String]) { (self.model, self.state) = (model, state) }
     }
 
+    /// The file that the state dict comes from, if it comes from one.
+    public var file: String?
     /// Names that the model has and the state dict lacks.
     public var missing: [String] = []
     /// Names that the state dict has and the model lacks.
@@ -45,16 +47,26 @@ public struct StateMismatch: Sendable, Hashable {
 extension StateMismatch: CustomStringConvertible {
     /// Everything in one text.
     public var description: String {
-        if isEmpty { return "the state dict fits the model" }
+        let state = file == nil ? "state dict" : "file"
+        if isEmpty { return (file.map { "\($0): " } ?? "") + "the \(state) fits the model" }
         func list(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
         func tied(_ names: [String], _ place: String) -> String {
             names.count > 1 ? "\(list(names)) are one in the \(place)" : "\(list(names)) stands alone in the \(place)"
         }
-        var parts = different.map { "\"\($0.name)\" is \($0.state) in the state dict and \($0.model) in the model" }
+        var parts = different.map { "\"\($0.name)\" is \($0.state) in the \(state) and \($0.model) in the model" }
         if !missing.isEmpty { parts.append("missing: \(list(missing))") }
         if !unexpected.isEmpty { parts.append("unexpected: \(list(unexpected))") }
-        parts += sharing.map { "\(tied($0.model, "model")), \(tied($0.state, "state dict"))" }
-        return "the state dict does not fit the model: \(parts.joined(separator: "; ")). "
-            + "Load with strict: false to take what fits"
+        parts += sharing.map { "\(tied($0.model, "model")), \(tied($0.state, state))" }
+        return (file.map { "\($0): " } ?? "") + "the \(state) does not fit the model: \(parts.joined(separator: "; ")). "
+            + (commonPrefix.map { "The names of the \(state) begin with \"\($0)\": load with prefix: \"\($0)\"" }
+                ?? "Load with strict: false to take what fits")
+    }
+
+    /// What all missing names have in front of them in the state dict: `module.`, `model.`.
+    private var commonPrefix: String? {
+        guard let first = missing.first else { return nil }
+        let found = Set(unexpected)
+        return unexpected.lazy.filter { $0.hasSuffix("." + first) }.map { String($0.dropLast(first.count)) }
+            .first { prefix in missing.allSatisfy { found.contains(prefix + $0) } }
     }
 }

@@ -85,22 +85,26 @@ public final class LearningRateScheduler {
     /// Goes to the step of a state dict, with its first rates: those that a resumed optimizer has now are later ones.
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if it has no step, or rates of another number of groups.
-    public func load(stateDict: StateTree) throws {
+    public func load(stateDict: StateTree) throws { try loading(stateDict)() }
+
+    /// Checks a state dict; gives what takes it over.
+    func loading(_ stateDict: StateTree) throws -> () -> Void {
         guard let count = stateDict["last_epoch"]?.int, count >= 0 else {
             throw TensorError.invalidArgument(
                 operation: "LearningRateScheduler.load(stateDict:)",
                 reason: "there is no number of steps, \"last_epoch\"")
         }
-        guard case .list(let rates, _)? = stateDict["base_lrs"], rates.count == first.count,
-            rates.allSatisfy({ $0.number != nil })
+        guard case .list(let list, _)? = stateDict["base_lrs"], list.count == first.count,
+            case let rates = list.compactMap(\.number), rates.count == list.count
         else {
             throw TensorError.invalidArgument(
                 operation: "LearningRateScheduler.load(stateDict:)",
                 reason: "\"base_lrs\" should be the first learning rates of \(first.count) groups")
         }
-        first = rates.map { $0.number! }
-        stepCount = count
-        apply()
+        return {
+            (self.first, self.stepCount) = (rates, count)
+            self.apply()
+        }
     }
 
     private func apply() {

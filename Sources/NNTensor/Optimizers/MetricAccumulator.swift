@@ -51,6 +51,13 @@ public final class MetricAccumulator {
         return taken
     }
 
+    /// Keeps other values than those so far.
+    func restore(_ saved: Tensor) throws {
+        values = .zeros([Swift.max(values.count, saved.count)], dtype: .f64)
+        count = saved.count
+        try noGrad { try values.narrow(0, 0..<count).copy(from: saved) }
+    }
+
     /// The mean of the values, calculated where they are: a tensor without dimensions; NaN if there are none.
     ///
     /// - Throws: what reading the storage throws.

@@ -27,7 +27,13 @@ extension Optimizer {
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` with what does not fit: groups, numbers of parameters,
     ///   shapes or dtypes.
-    public final func load(stateDict: StateTree) throws {
+    public final func load(stateDict: StateTree) throws { try loading(stateDict).run(nil, LoadOptions()) }
+
+    /// Checks a state dict; gives what takes it over.
+    ///
+    /// - Parameter allowsUninitialized: whether parameters may be without a value yet, because they get one before the work
+    ///   is finished.
+    final func loading(_ stateDict: StateTree, allowsUninitialized: Bool = false) throws -> LoadingWork {
         let name = "\(type(of: self))"
         guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"]
         else {
@@ -57,24 +63,41 @@ extension Optimizer {
             fresh[place].learningRate = try options.number("lr", of: name)
             fresh[place].weightDecay = try options.number("weight_decay", of: name)
         }
-        // Options first, on which it depends what must be kept.
+        // It depends on the options what must be kept.
         let before = options(of: groups[0])
+        defer { try? setOptions(.dictionary(before)) }
         if let first = saved.first { try setOptions(first) }
-        do {
-            let states = try readStates(state, numbers, name)
-            for number in 0..<numbers.count { setState(states[number] ?? [:], of: number) }
-            groups = fresh
-        } catch {
-            try setOptions(.dictionary(before))
-            throw error
+        var work = LoadingWork()
+        let states = try prepareStates(state, numbers, name, allowsUninitialized, &work)
+        work.finishing.append {
+            if let first = saved.first { try self.setOptions(first) }
+            if allowsUninitialized {
+                let likeParameters = Set(self.stateNames.filter(\.isLikeParameter).map(\.name))
+                let parameters = self.parameters
+                do {
+                    for (number, kept) in states {
+                        for (key, tensor) in kept where likeParameters.contains(key) {
+                            try OptimizerState.check(tensor, key, "\(number)", like: parameters[number], name)
+                        }
+                    }
+                } catch {
+                    try self.setOptions(.dictionary(before))
+                    throw error
+                }
+            }
+            for number in 0..<numbers.count { self.setState(states[number] ?? [:], of: number) }
+            self.groups = fresh
         }
+        return work
     }
 
-    private func readStates(_ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String) throws -> [Int:
-        [String: Tensor]]
-    {
+    /// Fresh tensors for what was kept, which the work will fill.
+    private func prepareStates(
+        _ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String, _ allowsUninitialized: Bool,
+        _ work: inout LoadingWork
+    ) throws -> [Int: [String: Tensor]] {
         let parameters = parameters
-        var states: [Int: [String: Tensor]] = [:]
+        var sources: [(number: Int, key: String, value: StateTensor)] = []
         for entry in state {
             guard let number = numbers[entry.key] else {
                 throw OptimizerState.error(name, "there is a state for parameter \(entry.key), which is in no group")
@@ -85,32 +108,45 @@ extension Optimizer {
                     throw OptimizerState.error(name, "the state of parameter \(entry.key) has no \"\(key)\"")
                 }
                 if case .null = value { continue }
-                let tensor = try value.stateTensorValue().map {
-                    try Tensor(storage: $0.storage, layout: $0.layout).copied("load")
-                }
-                guard let tensor else {
+                guard let tensor = try value.stateTensorValue() else {
                     throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is no tensor")
                 }
-                let parameter = parameters[number]
-                if isLikeParameter
-                    && (parameter.isUninitialized || tensor.shape != parameter.shape || tensor.dtype != parameter.dtype)
-                {
-                    throw OptimizerState.error(
-                        name,
-                        "\"\(key)\" of parameter \(entry.key) is \(tensor.dtype) \(tensor.shape), the parameter "
-                            + "\(parameter.currentLayout.dtype) \(parameter.shapeDescription)")
+                let view = try Tensor(storage: tensor.storage, layout: tensor.layout)
+                if !isLikeParameter {
+                    guard view.count == 1, view.dtype.elementType != nil else {
+                        throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is not a number")
+                    }
+                } else if !(allowsUninitialized && parameters[number].isUninitialized) {
+                    try OptimizerState.check(view, key, "\(entry.key)", like: parameters[number], name)
                 }
-                guard isLikeParameter || tensor.count == 1 && tensor.dtype.elementType != nil else {
-                    throw OptimizerState.error(name, "\"\(key)\" of parameter \(entry.key) is not a number")
-                }
-                states[number, default: [:]][key] = tensor
+                sources.append((number, key, tensor))
             }
+        }
+        let layouts = try sources.map { try TensorLayout($0.value.dtype, shape: $0.value.shape) }
+        let memories = try Memory.allocate(layouts.map(\.byteCount))
+        var states: [Int: [String: Tensor]] = [:]
+        for ((source, layout), memory) in zip(zip(sources, layouts), memories) {
+            let tensor = Tensor(Storage(memory: memory), layout)
+            try work.add(source.value, to: tensor, name: nil)
+            states[source.number, default: [:]][source.key] = tensor
         }
         return states
     }
 }
 
 enum OptimizerState {
+    /// Checks that something that is kept for a parameter has its dtype and shape.
+    static func check(
+        _ tensor: Tensor, _ key: String, _ label: String, like parameter: Parameter, _ name: String
+    ) throws {
+        if parameter.isUninitialized || tensor.shape != parameter.shape || tensor.dtype != parameter.dtype {
+            throw error(
+                name,
+                "\"\(key)\" of parameter \(label) is \(tensor.dtype) \(tensor.shape), the parameter "
+                    + "\(parameter.currentLayout.dtype) \(parameter.shapeDescription)")
+        }
+    }
+
     static func error(_ name: String, _ reason: String) -> TensorError {
         .invalidArgument(operation: "\(name).load(stateDict:)", reason: reason)
     }

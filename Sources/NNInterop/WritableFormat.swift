@@ -1,0 +1,32 @@
+import NNStore
+
+/// The formats that checkpoints are written in.
+public enum WritableFormat: String, Sendable, CaseIterable {
+    /// Safetensors: tensors and texts.
+    case safetensors
+    /// NNStore's container: everything.
+    case nnck
+
+    /// The format whose name the name of a file ends with (`model.safetensors`), if there is one.
+    public init?(ending path: String) {
+        let name = path.lowercased()
+        guard let format = WritableFormat.allCases.first(where: { name.hasSuffix("." + $0.rawValue) }) else { return nil }
+        self = format
+    }
+
+    /// The endings that mean a format in which nothing can be written: a container by such a name would be taken for what it
+    /// is not.
+    private static let foreignEndings = [
+        "pt", "pth", "bin", "pkl", "pickle", "npy", "npz", "gguf", "h5", "hdf5", "keras", "onnx", "zip",
+    ]
+
+    /// The format for a file of a name: that of the ending, otherwise a container.
+    ///
+    /// - Throws: ``InteropError/unwritableFormat(file:)`` if the ending means a format that can't be written.
+    public static func forFile(_ path: String) throws(InteropError) -> WritableFormat {
+        if let format = WritableFormat(ending: path) { return format }
+        let name = path.lowercased()
+        if foreignEndings.contains(where: { name.hasSuffix("." + $0) }) { throw .unwritableFormat(file: path) }
+        return .nnck
+    }
+}

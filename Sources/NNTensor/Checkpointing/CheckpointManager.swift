@@ -1,0 +1,268 @@
+import NNStore
+import Synchronization
+
+/// The checkpoints of one training in a folder, of which the last few, the best, or every so many are kept.
+///
+/// ```swift
+/// let checkpoints = try CheckpointManager(folder: "run1", keep: .newest(3), .best(2, by: "loss"))
+/// var step = 0
+/// if let last = try checkpoints.newest() {
+///     try last.restore(net, optimizer)
+///     step = last.step + 1
+/// }
+/// while step < end {
+///     ...
+///     if step % 100 == 0 { try checkpoints.saveAsync(step: step, net, optimizer, metrics: ["loss": loss]) }
+///     step += 1
+/// }
+/// try checkpoints.wait()
+/// ```
+///
+/// The files are called `step-100.nnck`. A file is removed only after a newer one is there, whole and on stable storage, and
+/// only if no rule keeps it. Files that are damaged or that others were declared to refer to stay.
+public final class CheckpointManager: Sendable {
+    /// Which checkpoints are kept; one that any rule keeps is kept.
+    public enum Rule: Sendable, Hashable {
+        /// So many with the largest steps.
+        case newest(Int)
+        /// So many with the best value of a metric. Those that were saved without it, or with NaN, are not among them.
+        case best(Int, by: String, Order = .lowest)
+        /// Those whose step is a multiple.
+        case every(Int)
+    }
+
+    /// Which values of a metric are better.
+    public enum Order: Sendable, Hashable {
+        /// Small ones, as of a loss.
+        case lowest
+        /// Large ones, as of an accuracy.
+        case highest
+    }
+
+    /// Where the files are.
+    public let folder: String
+    private let rules: [Rule]
+    private let options: SaveOptions
+    private let loading: LoadOptions
+    private let report: @Sendable (String) -> Void
+    private let saver = AsyncSaver()
+    /// The metrics of checkpoints that were saved or read, by step; `nil` of those that can't be read.
+    private let known = Mutex<[Int: [String: Double]?]>([:])
+
+    /// Looks after the checkpoints in a folder, which is made if it is not there. What killed saves left there is removed.
+    ///
+    /// - Parameters:
+    ///   - rules: which checkpoints are kept; all, if none are given. The newest one always is.
+    ///   - options: how they are saved; an existing file of the same step is replaced.
+    ///   - loading: how they are read.
+    ///   - report: is told about damaged files that are passed over, in a sentence, perhaps on another thread; standard error,
+    ///     unless given.
+    /// - Throws: `StoreError` if the folder can't be made or read; ``TensorError/invalidArgument(operation:reason:)`` for a
+    ///   rule that keeps nothing.
+    public init(
+        folder: String, keep rules: Rule..., options: SaveOptions = .replacing, loading: LoadOptions = LoadOptions(),
+        report: @escaping @Sendable (String) -> Void = CheckpointManager.printError
+    ) throws {
+        for rule in rules {
+            let count = switch rule {
+            case .newest(let count), .best(let count, _, _), .every(let count): count
+            }
+            guard count > 0 else {
+                throw TensorError.invalidArgument(
+                    operation: "CheckpointManager", reason: "the rule \(rule) should have a number from 1 on")
+            }
+        }
+        (self.folder, self.rules, self.options, self.loading, self.report) = (folder, rules, options, loading, report)
+        if try SystemCall.status(folder) == nil { try SystemCall.createFolder(folder) }
+        _ = try SystemCall.names(in: folder)
+        TemporaryFile.removeStale(in: folder)
+    }
+
+    /// Prints a line on standard error.
+    public static let printError: @Sendable (String) -> Void = { SystemCall.printError($0) }
+
+    // MARK: What is there
+
+    /// The steps of the checkpoints in the folder, ascending; damaged ones too.
+    ///
+    /// - Throws: `StoreError` if the folder can't be read.
+    public var steps: [Int] {
+        get throws { try SystemCall.names(in: folder).compactMap(CheckpointName.step).sorted() }
+    }
+
+    /// Where the checkpoint of a step is, or would be.
+    public func path(step: Int) -> String { "\(folder)/\(CheckpointName.name(step))" }
+
+    /// The checkpoint with the largest step of those that are whole; `nil` if the folder has none. All checksums are
+    /// checked. Damaged ones are reported and passed over.
+    ///
+    /// - Throws: ``TensorError/noWholeCheckpoint(folder:damaged:)`` if there are some and all are damaged, so that a training
+    ///   does not begin anew where there is something to mend; `StoreError` if a file can't be read for other reasons than
+    ///   damage, or needs a newer version of this library.
+    public func newest() throws -> TrainingCheckpoint? {
+        try saver.wait()
+        var damaged: [String] = []
+        for step in try steps.reversed() {
+            do {
+                return try whole(step)
+            } catch let error where CheckpointManager.isDamage(error) {
+                damaged.append("\(error)")
+                report("\(error). It is passed over")
+            }
+        }
+        if damaged.isEmpty { return nil }
+        throw TensorError.noWholeCheckpoint(folder: folder, damaged: damaged)
+    }
+
+    /// The checkpoint of a step, all its checksums checked.
+    ///
+    /// - Throws: `StoreError` if there is none, or if it is damaged.
+    public func checkpoint(step: Int) throws -> TrainingCheckpoint {
+        try saver.wait()
+        return try whole(step)
+    }
+
+    /// The whole checkpoint with the best value of a metric; `nil` if none has it.
+    ///
+    /// - Throws: as ``newest()``.
+    public func best(by metric: String, _ order: Order = .lowest) throws -> TrainingCheckpoint? {
+        try saver.wait()
+        for step in try ranking(steps, metric, order) {
+            do {
+                return try whole(step)
+            } catch let error where CheckpointManager.isDamage(error) {
+                report("\(error). It is passed over")
+            }
+        }
+        return nil
+    }
+
+    private func whole(_ step: Int) throws -> TrainingCheckpoint {
+        var options = loading
+        options.verifiesFirst = true
+        let checkpoint = try TrainingCheckpoint.open(path(step: step), options: options)
+        guard checkpoint.step == step else {
+            throw TensorError.unexpectedContents(
+                file: checkpoint.path, expected: "step \(step), as its name says", found: "step \(checkpoint.step)")
+        }
+        return checkpoint
+    }
+
+    /// Whether an error says that a file is bad, not that it can't be read now or here.
+    private static func isDamage(_ error: any Error) -> Bool {
+        switch error {
+        case StoreError.notAContainer, StoreError.incomplete, StoreError.damaged, TensorError.unexpectedContents: true
+        default: false
+        }
+    }
+
+    // MARK: Saving
+
+    /// Saves a checkpoint, and removes those that no rule keeps.
+    ///
+    /// - Parameters: as for ``TrainingCheckpoint/save(to:step:epoch:_:named:values:metrics:options:)``.
+    /// - Throws: what saving throws; ``TensorError/earlierSaveFailed(path:reason:)``, before anything is begun, if an earlier
+    ///   one in the background failed and nobody was told.
+    public func save(
+        step: Int, epoch: Int? = nil, _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:],
+        values: StateTree = [:], metrics: [String: Double] = [:]
+    ) throws {
+        let contents = try TrainingContents(
+            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
+        try saver.wait()
+        try Checkpoint.save(contents.tree, metadata: contents.metadata, to: path(step: step), options: options)
+        finish(step, metrics)
+    }
+
+    /// Saves a checkpoint in the background, with what all parts hold now, and removes those that no rule keeps when it is
+    /// there; see ``AsyncSaver``.
+    ///
+    /// - Parameter whenBusy: what to do when the checkpoint before it is not finished.
+    /// - Returns: the save, to wait for, to watch or to cancel.
+    /// - Throws: ``TensorError/earlierSaveFailed(path:reason:)``, before anything is begun, if an earlier one failed and
+    ///   nobody was told; what making a snapshot throws.
+    @discardableResult
+    public func saveAsync(
+        step: Int, epoch: Int? = nil, _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:],
+        values: StateTree = [:], metrics: [String: Double] = [:], whenBusy: AsyncSaver.WhenBusy = .wait
+    ) throws -> PendingSave {
+        let contents = try TrainingContents(
+            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
+        return try saver.save(
+            contents.tree, metadata: contents.metadata, to: path(step: step), options: options, whenBusy: whenBusy
+        ) { self.finish(step, metrics) }
+    }
+
+    /// Waits until all saves have ended.
+    ///
+    /// - Throws: what the last one threw, if nobody was told.
+    public func wait() throws { try saver.wait() }
+
+    // MARK: Removing
+
+    /// Notes a checkpoint that is there now, and removes what no rule keeps. The new one is safe: what goes wrong here is
+    /// reported, not thrown.
+    private func finish(_ step: Int, _ metrics: [String: Double]) {
+        known.withLock { $0[step] = .some(metrics) }
+        if rules.isEmpty { return }
+        do {
+            for step in try superfluous(besides: step) {
+                let path = path(step: step)
+                if try Checkpoint.open(path).isReferencedByOthers { continue }
+                try SystemCall.unlink(path)
+                known.withLock { $0[step] = nil }
+            }
+        } catch {
+            report("\(error). Older checkpoints than that of step \(step) may have stayed in \(folder)")
+        }
+    }
+
+    /// The steps that no rule keeps, besides one.
+    private func superfluous(besides saved: Int) throws -> [Int] {
+        // What can't be read is left alone, and counts for nothing.
+        let steps = try steps.filter { metrics(of: $0) != nil }
+        var kept: Set<Int> = [saved]
+        if let newest = steps.last { kept.insert(newest) }
+        for rule in rules {
+            switch rule {
+            case .newest(let count): kept.formUnion(steps.suffix(count))
+            case .best(let count, let metric, let order): kept.formUnion(ranking(steps, metric, order).prefix(count))
+            case .every(let multiple): kept.formUnion(steps.filter { $0.isMultiple(of: multiple) })
+            }
+        }
+        return steps.filter { !kept.contains($0) }
+    }
+
+    /// The steps with a metric, best first; of equal ones the newest first.
+    private func ranking(_ steps: [Int], _ metric: String, _ order: Order) -> [Int] {
+        let rated = steps.compactMap { step -> (step: Int, value: Double)? in
+            guard let value = metrics(of: step)?[metric], !value.isNaN else { return nil }
+            return (step, order == .lowest ? value : -value)
+        }
+        return rated.sorted { ($0.value, -$0.step) < ($1.value, -$1.step) }.map(\.step)
+    }
+
+    private func metrics(of step: Int) -> [String: Double]? {
+        if let metrics = known.withLock({ $0[step] }) { return metrics }
+        let found = try? TrainingCheckpoint.open(path(step: step), options: loading)
+        let metrics = found?.step == step ? found?.metrics : nil
+        known.withLock { $0[step] = .some(metrics) }
+        return metrics
+    }
+}
+
+/// The names of checkpoints in a folder.
+enum CheckpointName {
+    private static let prefix = "step-"
+    private static let suffix = ".nnck"
+
+    static func name(_ step: Int) -> String { "\(prefix)\(step)\(suffix)" }
+
+    /// The step of a file's name, if it is just what ``name(_:)`` gives for it.
+    static func step(_ name: String) -> Int? {
+        guard name.hasPrefix(prefix), name.hasSuffix(suffix),
+            let step = Int(name.dropFirst(prefix.count).dropLast(suffix.count)), step >= 0, self.name(step) == name
+        else { return nil }
+        return step
+    }
+}

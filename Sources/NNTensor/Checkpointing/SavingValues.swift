@@ -1,0 +1,178 @@
+import NNInterop
+import NNStore
+
+extension SaveOptions {
+    /// The usual options for what a program saves again and again: an existing file is replaced, in one step.
+    public static var replacing: SaveOptions { SaveOptions(existing: .replace) }
+}
+
+extension Tensor {
+    /// The tensor as a leaf of a tree, over the same memory.
+    ///
+    /// - Throws: `StoreError` if its layout can't be stored.
+    public func stateTree() throws -> StateTree { .tensor(try stateTensor()) }
+}
+
+/// Saves a tensor.
+///
+/// ```swift
+/// try save(x, to: "x.nnck")
+/// let y: Tensor = try load("x.nnck")
+/// ```
+///
+/// A name that ends in `.safetensors` gives a file of that format, all other names a container, except for those that mean a
+/// format which can't be written.
+///
+/// - Throws: `StoreError` or `InteropError` if the file can't be written; what was there before is then still there.
+public func save(_ tensor: Tensor, to path: String, options: SaveOptions = .replacing) throws {
+    try save(tensor.stateTree(), to: path, options: options)
+}
+
+/// Saves tensors in order; those that share memory share it again when they are loaded. See ``save(_:to:options:)-(Tensor,_,_)``.
+public func save(_ tensors: [Tensor], to path: String, options: SaveOptions = .replacing) throws {
+    try save(.list(tensors.map { try $0.stateTree() }), to: path, options: options)
+}
+
+/// Saves tensors by name, in the order of the names; those that share memory share it again when they are loaded. See
+/// ``save(_:to:options:)-(Tensor,_,_)``.
+public func save(_ tensors: [String: Tensor], to path: String, options: SaveOptions = .replacing) throws {
+    let sorted = tensors.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+    try save(.dictionary(sorted.map { ($0.key, try $0.value.stateTree()) }), to: path, options: options)
+}
+
+/// Saves the entries of a state dict, with the types and versions of their modules. See
+/// ``save(_:to:options:)-(Tensor,_,_)``.
+public func save(_ state: StateDict, to path: String, options: SaveOptions = .replacing) throws {
+    try save(
+        state.stateTree(), metadata: .dictionary(ModuleVersions.metadata([(nil, state)])), to: path, options: options)
+}
+
+/// Saves any tree of dictionaries, lists, tensors and plain values. See ``save(_:to:options:)-(Tensor,_,_)``.
+///
+/// - Parameter metadata: a dictionary without tensors.
+@_disfavoredOverload
+public func save(
+    _ tree: StateTree, metadata: StateTree = [:], to path: String, options: SaveOptions = .replacing
+) throws {
+    switch try WritableFormat.forFile(path) {
+    case .nnck: try Checkpoint.save(tree, metadata: metadata, to: path, options: options)
+    case .safetensors:
+        // What the library notes for itself has no place there; nothing else is left out without a word.
+        guard case .dictionary(let entries) = metadata else {
+            throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
+        }
+        var own = StateDictionary()
+        for entry in entries where entry.key.text?.hasPrefix("nnck.") != true { own[entry.key] = entry.value }
+        var foreign = SafetensorsOptions(existing: options.existing, isDurable: options.isDurable, isStrict: true)
+        foreign.cancellation = options.cancellation
+        if let progress = options.progress { foreign.progress = { progress($0, $1) } }
+        _ = try Safetensors.save(tree, metadata: .dictionary(own), to: path, options: foreign)
+    }
+}
+
+/// Loads a tensor that was saved alone, from a file of any format that is read.
+///
+/// - Throws: ``TensorError/unexpectedContents(file:expected:found:)`` if the file holds something else; `StoreError` or
+///   `InteropError` if it can't be read or is damaged.
+public func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> Tensor {
+    let opened = try OpenedCheckpoint(path, options)
+    guard case .tensor(let tensor) = opened.tree else { throw opened.unexpected("one tensor") }
+    return try LoadedTensors([tensor], opened, options).tensors[0]
+}
+
+/// Loads tensors that were saved as a list: `let values: [Tensor] = try load("values.nnck")`. Those that were one are one.
+@_disfavoredOverload
+public func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> [Tensor] {
+    let opened = try OpenedCheckpoint(path, options)
+    let elements: [StateTree]
+    switch opened.tree {
+    case .list(let all, _), .tuple(let all, _): elements = all
+    default: throw opened.unexpected("a list of tensors")
+    }
+    let tensors = elements.compactMap(\.tensor)
+    guard tensors.count == elements.count else { throw opened.unexpected("a list of tensors") }
+    return try LoadedTensors(tensors, opened, options).tensors
+}
+
+/// Loads tensors that were saved by name: `let values: [String: Tensor] = try load("values.nnck")`. Those that were one are
+/// one. Of nested dictionaries the names are joined by dots.
+@_disfavoredOverload
+public func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> [String: Tensor] {
+    let state: StateDict = try load(path, options: options)
+    return state.entries.reduce(into: [:]) { $0[$1.name] = $1.tensor }
+}
+
+/// Loads a state dict into memory of its own: `let state: StateDict = try load("mlp.params")`. To load one into a model,
+/// ``Module/load(from:strict:prefix:options:renaming:)`` needs half of the memory.
+@_disfavoredOverload
+public func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> StateDict {
+    let opened = try OpenedCheckpoint(path, options)
+    guard case .dictionary = opened.tree else { throw opened.unexpected("a dictionary of tensors") }
+    let lazy = try opened.model()
+    guard lazy.otherNames.isEmpty else {
+        throw TensorError.unexpectedContents(
+            file: path, expected: "a dictionary of tensors", found: "\"\(lazy.otherNames[0])\", which is no tensor")
+    }
+    let named = lazy.entries.compactMap { entry in entry.tensor.map { (entry.name, $0) } }
+    let loaded = try LoadedTensors(named.map { try $0.1.stateTensor() }, opened, options)
+    var state = lazy
+    for ((name, _), tensor) in zip(named, loaded.tensors) { state[name] = tensor }
+    return state
+}
+
+/// Loads whatever is in a file, tensors and plain values: `let tree: StateTree = try load("training.nnck")`.
+@_disfavoredOverload
+public func load(_ path: String, options: LoadOptions = LoadOptions()) throws -> StateTree {
+    let opened = try OpenedCheckpoint(path, options)
+    let tensors = try LoadedTensors(opened.tree.tensors.map(\.tensor), opened, options)
+    return try opened.tree.mapTensors { (tensor) throws(StoreError) in tensors.loaded(tensor) }
+}
+
+/// Tensors of a file in memory, sharing what they share in the file.
+private struct LoadedTensors {
+    private(set) var tensors: [Tensor] = []
+    private var storages: [Storage: Storage] = [:]
+
+    init(_ lazy: [StateTensor], _ opened: OpenedCheckpoint, _ options: LoadOptions) throws {
+        var inOrder: [Storage] = []
+        for tensor in lazy where storages[tensor.storage] == nil {
+            storages[tensor.storage] = tensor.storage
+            inOrder.append(tensor.storage)
+        }
+        let total = inOrder.reduce(0) { sum, storage in
+            let (sum, overflow) = sum.addingReportingOverflow(storage.byteCount)
+            return overflow ? .max : sum
+        }
+        guard total <= options.limits.maximumBytesInMemory else {
+            throw StoreError.limitExceeded(
+                file: opened.name, what: "memory for tensors, in bytes,", limit: options.limits.maximumBytesInMemory,
+                found: "\(total)")
+        }
+        let memories = try Memory.allocate(inOrder.map(\.byteCount))
+        var copies: [TensorTransfer.Copy] = []
+        for (storage, memory) in zip(inOrder, memories) {
+            let fresh = Storage(memory: memory)
+            let bytes = try TensorLayout(.u8, shape: [storage.byteCount])
+            copies.append(
+                .init(
+                    name: "a storage", source: try StateTensor(storage: storage, layout: bytes),
+                    destination: try StateTensor(storage: fresh, layout: bytes)))
+            storages[storage] = fresh
+        }
+        do {
+            try TensorTransfer(copies).run(threads: options.threads, cancellation: options.cancellation)
+        } catch let interruption as TensorTransfer.Interruption {
+            throw interruption.reason
+        }
+        tensors = try lazy.map { tensor in
+            let loaded = loaded(tensor)
+            return try Tensor(storage: loaded.storage, layout: loaded.layout)
+        }
+    }
+
+    func loaded(_ tensor: StateTensor) -> StateTensor {
+        var loaded = tensor
+        loaded.storage = storages[tensor.storage]!
+        return loaded
+    }
+}

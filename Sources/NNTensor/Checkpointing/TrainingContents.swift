@@ -1,0 +1,62 @@
+import NNStore
+
+/// All that a training checkpoint holds, before it is saved.
+struct TrainingContents {
+    /// The names that parts can't have.
+    static let reservedNames: Set<String> = ["step", "epoch", "values", "metrics", defaultGenerator]
+    static let defaultGenerator = "default_generator"
+
+    let tree: StateTree
+    let metadata: StateTree
+
+    init(
+        step: Int, epoch: Int?, parts: [(name: String, part: any TrainingPart)], values: StateTree,
+        metrics: [String: Double]
+    ) throws {
+        guard step >= 0 else {
+            throw TensorError.invalidArgument(operation: "TrainingCheckpoint", reason: "step \(step) is negative")
+        }
+        var root = StateDictionary()
+        root["step"] = .integer(step)
+        if let epoch { root["epoch"] = .integer(epoch) }
+        var states: [(key: String?, state: StateDict)] = []
+        for (name, part) in parts {
+            let saved = try part.trainingState()
+            root[name] = saved.tree
+            if let state = saved.state { states.append((name, state)) }
+        }
+        root[TrainingContents.defaultGenerator] = try Generator.default.trainingState().tree
+        if !values.children.isEmpty { root["values"] = values }
+        if !metrics.isEmpty {
+            let sorted = metrics.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
+            root["metrics"] = .dictionary(sorted.map { ($0.key, .double($0.value)) })
+        }
+        tree = .dictionary(root)
+        metadata = .dictionary(ModuleVersions.metadata(states) + [(TrainingRecord.key, TrainingRecord.current)])
+    }
+
+    /// Parts by their names: those of their kinds, and those that were given.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if two would have one name, or one a name that is taken.
+    static func named(
+        _ parts: [any TrainingPart], _ others: KeyValuePairs<String, any TrainingPart>
+    ) throws -> [(name: String, part: any TrainingPart)] {
+        let all = parts.map { (name: type(of: $0).partName, part: $0) } + others.map { (name: $0.key, part: $0.value) }
+        var seen = Set<String>()
+        for (name, part) in all {
+            guard !reservedNames.contains(name), !name.isEmpty, !name.contains(".") else {
+                throw TensorError.invalidArgument(
+                    operation: "TrainingCheckpoint",
+                    reason: "a part can't have the name \"\(name)\": it has dots, is empty, or is one of "
+                        + reservedNames.sorted().joined(separator: ", "))
+            }
+            guard seen.insert(name).inserted else {
+                throw TensorError.invalidArgument(
+                    operation: "TrainingCheckpoint",
+                    reason: "two parts have the name \"\(name)\", one of them of type \(type(of: part)). Give names: "
+                        + "named: [\"actor\": ..., \"critic\": ...]")
+            }
+        }
+        return all
+    }
+}
