@@ -10,7 +10,9 @@ public enum WritableFormat: String, Sendable, CaseIterable {
     /// The format whose name the name of a file ends with (`model.safetensors`), if there is one.
     public init?(ending path: String) {
         let name = path.lowercased()
-        guard let format = WritableFormat.allCases.first(where: { name.hasSuffix("." + $0.rawValue) }) else { return nil }
+        guard let format = WritableFormat.allCases.first(where: { name.hasSuffix("." + $0.rawValue) }) else {
+            return nil
+        }
         self = format
     }
 

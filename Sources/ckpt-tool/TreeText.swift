@@ -14,6 +14,13 @@ struct TreeText {
         append("state", state, path: StatePath(), depth: 0)
         let metadata = try file.visibleMetadata()
         if !metadata.isEmpty { append("metadata", .dictionary(metadata), path: StatePath(), depth: 0) }
+        let modules = ModuleVersions.read(from: try file.metadata())
+        if !modules.isEmpty { lines.append("modules  (\(modules.count))") }
+        for module in modules {
+            let type = module.type.isEmpty ? "of an unknown type" : printable(module.type)
+            lines.append(
+                "  \(module.path.isEmpty ? "(root)" : printable(module.path))  \(type), version \(module.version)")
+        }
     }
 
     /// The lines of one node and what is below it.

@@ -114,7 +114,8 @@ package struct TensorTransfer {
                 try reader.decode(chunk, for: part, decoders.decoder(container, reader), isZeroed: false)
             case .bytes(let range):
                 let start = piece.range.lowerBound
-                try piece.memory.withMutableBytes(in: piece.offset + range.lowerBound..<piece.offset + range.upperBound) {
+                try piece.memory.withMutableBytes(in: piece.offset + range.lowerBound..<piece.offset + range.upperBound)
+                {
                     try piece.source.read(start + range.lowerBound..<start + range.upperBound, into: &$0)
                 }
             }

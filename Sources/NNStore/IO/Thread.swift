@@ -150,7 +150,9 @@ final class OrderedQueue<Item: Sendable>: Sendable {
     }
 
     /// Waits until the value meets `predicate`, then changes it, and wakes everybody else who waits if `body` says so.
-    package func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> (Result, wakes: Bool)) -> Result {
+    package func wait<Result>(until predicate: (Value) -> Bool, _ body: (inout Value) -> (Result, wakes: Bool))
+        -> Result
+    {
         unsafe pthread_mutex_lock(mutex)
         while !predicate(value) { unsafe pthread_cond_wait(condition, mutex) }
         let (result, wakes) = body(&value)

@@ -10,13 +10,15 @@ public struct MigrationOptions: Sendable {
     public var threads: Int?
     /// Asks the migration to stop.
     public var cancellation: Cancellation?
+    /// Other names for the entries, if they are to get any.
+    public var renaming: PathRenaming?
     /// Called with the logical bytes done so far and the total.
     public var progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)?
 
     /// The usual options: to the newest version, nothing replaced, durable.
     public init(
         version: FormatVersion = Library.formatVersion, existing: ExistingDestination = .refuse, isDurable: Bool = true,
-        threads: Int? = nil, cancellation: Cancellation? = nil,
+        threads: Int? = nil, cancellation: Cancellation? = nil, renaming: PathRenaming? = nil,
         progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) {
         self.version = version
@@ -24,6 +26,7 @@ public struct MigrationOptions: Sendable {
         self.isDurable = isDurable
         self.threads = threads
         self.cancellation = cancellation
+        self.renaming = renaming
         self.progress = progress
     }
 }
@@ -54,13 +57,13 @@ extension Checkpoint {
 
     /// Writes this container in another format version to `path`, which may be its own.
     ///
-    /// Trees, storages, ids of storages, digests and the content id stay; so does the compression, as the other version
-    /// has it. Every chunk is checked on the way: those that are encoded anew against their digests, those that are
+    /// Trees, storages, ids of storages, digests and the content id stay (but for a renaming, if one is asked for); so does
+    /// the compression, as the other version has it. Every chunk is checked on the way: those that are encoded anew against their digests, those that are
     /// copied against their checksums. The new file is read back and verified in full before it takes its place in one
     /// step; until then the destination is as it was. The step is added to the history.
     ///
-    /// - Throws: ``StoreError``: this container is damaged, the destination can't be written, or something would be lost
-    ///   (``obstacle(toMigrating:)``).
+    /// - Throws: ``StoreError``: this container is damaged, the destination can't be written, something would be lost
+    ///   (``obstacle(toMigrating:)``), or a rule of the renaming is about no entry.
     @discardableResult
     public func migrate(to path: String, options: MigrationOptions = MigrationOptions()) throws -> MigrationReport {
         let way = try MigrationPath(from: version, to: options.version, file: name)
@@ -75,13 +78,24 @@ extension Checkpoint {
             threads: options.threads, cancellation: options.cancellation, progress: options.progress)
         save.history = try history + way.history(from: version)
         save.carriedFacts = try carriedFacts()
-        save.expectedContentID = contentID
+        if options.renaming == nil {
+            save.expectedContentID = contentID
+        } else if way.steps.isEmpty {
+            save.history.append(
+                HistoryStep(
+                    action: "migrated", fromVersion: version.description, toVersion: version.description,
+                    by: Library.name))
+        }
 
         let rows = try index.storages()
         let chunks = try ChunkReader(self).chunks(of: rows).map { try $0.get() }
         let storages = rows.map { Storage(backing: ContainerBacking(self, $0)) }
         let ids = Dictionary(uniqueKeysWithValues: storages.enumerated().map { ($1, $0 + 1) })
-        let state = try tree(over: storages)
+        var (state, metadata) = (try tree(over: storages), try self.metadata)
+        if let renaming = options.renaming {
+            // Before anything is written.
+            (state, metadata) = try renaming.applied(state: state, metadata: metadata, file: name)
+        }
         var dtypes = [Set<DType>](repeating: [], count: rows.count)
         for (_, tensor) in state.tensors where !tensor.layout.isEmpty {
             dtypes[ids[tensor.storage]! - 1].insert(tensor.layout.dtype)

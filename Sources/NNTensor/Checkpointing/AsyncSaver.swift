@@ -125,8 +125,7 @@ extension Module {
     ) throws -> PendingSave {
         let state = stateDict()
         return try saver.save(
-            state.stateTree(), metadata: .dictionary(ModuleVersions.metadata([(nil, state)])), to: path,
-            options: options, whenBusy: whenBusy)
+            state.stateTree(), metadata: state.metadata, to: path, options: options, whenBusy: whenBusy)
     }
 }
 

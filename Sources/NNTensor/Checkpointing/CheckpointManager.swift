@@ -1,3 +1,4 @@
+import NNInterop
 import NNStore
 import Synchronization
 
@@ -64,9 +65,10 @@ public final class CheckpointManager: Sendable {
         report: @escaping @Sendable (String) -> Void = CheckpointManager.printError
     ) throws {
         for rule in rules {
-            let count = switch rule {
-            case .newest(let count), .best(let count, _, _), .every(let count): count
-            }
+            let count =
+                switch rule {
+                case .newest(let count), .best(let count, _, _), .every(let count): count
+                }
             guard count > 0 else {
                 throw TensorError.invalidArgument(
                     operation: "CheckpointManager", reason: "the rule \(rule) should have a number from 1 on")
@@ -152,6 +154,8 @@ public final class CheckpointManager: Sendable {
     private static func isDamage(_ error: any Error) -> Bool {
         switch error {
         case StoreError.notAContainer, StoreError.incomplete, StoreError.damaged, TensorError.unexpectedContents: true
+        // Not even recognised as a container.
+        case is InteropError: true
         default: false
         }
     }
@@ -164,7 +168,8 @@ public final class CheckpointManager: Sendable {
     /// - Throws: what saving throws; ``TensorError/earlierSaveFailed(path:reason:)``, before anything is begun, if an earlier
     ///   one in the background failed and nobody was told.
     public func save(
-        step: Int, epoch: Int? = nil, _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:],
+        step: Int, epoch: Int? = nil, _ parts: any TrainingPart...,
+        named: KeyValuePairs<String, any TrainingPart> = [:],
         values: StateTree = [:], metrics: [String: Double] = [:]
     ) throws {
         let contents = try TrainingContents(
@@ -183,7 +188,8 @@ public final class CheckpointManager: Sendable {
     ///   nobody was told; what making a snapshot throws.
     @discardableResult
     public func saveAsync(
-        step: Int, epoch: Int? = nil, _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:],
+        step: Int, epoch: Int? = nil, _ parts: any TrainingPart...,
+        named: KeyValuePairs<String, any TrainingPart> = [:],
         values: StateTree = [:], metrics: [String: Double] = [:], whenBusy: AsyncSaver.WhenBusy = .wait
     ) throws -> PendingSave {
         let contents = try TrainingContents(

@@ -32,11 +32,12 @@ struct OpenedCheckpoint {
         state.sharing = try file.sharing
         state.file = file.name
         let start = key.map { $0 + "." } ?? ""
-        for (path, module) in ModuleVersions.read(metadata) {
-            if path + "." == start {
-                state.modules[""] = module
-            } else if path.hasPrefix(start) {
-                state.modules[String(path.dropFirst(start.count))] = module
+        for module in ModuleVersions.read(from: metadata) {
+            let version = StateDict.ModuleVersion(type: module.type, version: module.version)
+            if module.path + "." == start {
+                state.modules[""] = version
+            } else if module.path.hasPrefix(start) {
+                state.modules[String(module.path.dropFirst(start.count))] = version
             }
         }
         return state
@@ -76,28 +77,19 @@ struct OpenedCheckpoint {
     }
 }
 
-/// Types and versions of modules as they stand in a container's metadata (spec section 8, `nnck.modules`).
-enum ModuleVersions {
-    static let key = "nnck.modules"
-
-    static func read(_ metadata: StateTree) -> [(path: String, module: StateDict.ModuleVersion)] {
-        guard case .dictionary(let modules)? = metadata[key] else { return [] }
-        return modules.compactMap { path, value in
-            guard let path = path.text, let version = value["version"]?.int else { return nil }
-            return (path, StateDict.ModuleVersion(type: value["type"]?.string ?? "", version: version))
+extension StateDict {
+    /// The modules as metadata has them, below a key of the root.
+    func moduleVersions(below key: String? = nil) -> [ModuleVersions.Module] {
+        modules.map { path, module in
+            let place = path.isEmpty ? key ?? "" : (key ?? "").joined(path)
+            return ModuleVersions.Module(path: place, type: module.type, version: module.version)
         }
     }
 
-    /// The entry for metadata, of state dicts that lie below keys of the root.
-    static func metadata(_ states: [(key: String?, state: StateDict)]) -> [(String, StateTree)] {
-        var entries: [(String, StateTree)] = []
-        for (key, state) in states {
-            for (path, module) in state.modules {
-                let place = path.isEmpty ? key ?? "" : (key ?? "").joined(path)
-                entries.append(
-                    (place, .dictionary([("type", .string(module.type)), ("version", .integer(module.version))])))
-            }
-        }
-        return entries.isEmpty ? [] : [(ModuleVersions.key, .dictionary(entries))]
+    /// The metadata of a container that holds nothing else.
+    var metadata: StateTree {
+        var entries = StateDictionary()
+        ModuleVersions.write(moduleVersions(), to: &entries)
+        return .dictionary(entries)
     }
 }

@@ -69,8 +69,11 @@ extension Module {
             tree = .dictionary(root)
         }
         guard case .dictionary(var metadata) = opened.metadata else { throw opened.unexpected("metadata") }
-        metadata[ModuleVersions.key] = nil
-        for (name, value) in ModuleVersions.metadata([(key, after)]) { metadata[name] = value }
+        // Those of other parts stay.
+        let others = ModuleVersions.read(from: opened.metadata).filter { module in
+            key.map { module.path != $0 && !module.path.hasPrefix($0 + ".") } ?? false
+        }
+        ModuleVersions.write(after.moduleVersions(below: key) + others, to: &metadata)
         var options = options
         options.sharing = before.sharing
         try NNTensor.save(tree, metadata: .dictionary(metadata), to: destination, options: options)

@@ -43,8 +43,7 @@ public func save(_ tensors: [String: Tensor], to path: String, options: SaveOpti
 /// Saves the entries of a state dict, with the types and versions of their modules. See
 /// ``save(_:to:options:)-(Tensor,_,_)``.
 public func save(_ state: StateDict, to path: String, options: SaveOptions = .replacing) throws {
-    try save(
-        state.stateTree(), metadata: .dictionary(ModuleVersions.metadata([(nil, state)])), to: path, options: options)
+    try save(state.stateTree(), metadata: state.metadata, to: path, options: options)
 }
 
 /// Saves any tree of dictionaries, lists, tensors and plain values. See ``save(_:to:options:)-(Tensor,_,_)``.

@@ -125,7 +125,9 @@ public struct MigratingState {
     /// - Throws: ``TensorError`` if one of them is not there, or if their shapes do not fit.
     public mutating func merge(_ names: [String], into name: String, dimension: Int = 0) throws {
         let parts = try names.map { try entry($0, "merge") }
-        let merged = try result(parts.map { .init("", $0) }) { [try noGrad { try concatenate(parts, dimension: dimension) }] }[0]
+        let merged = try result(parts.map { .init("", $0) }) {
+            [try noGrad { try concatenate(parts, dimension: dimension) }]
+        }[0]
         for name in names { try remove(name) }
         state[path.joined(name)] = merged
     }
@@ -144,7 +146,8 @@ public struct MigratingState {
     }
 
     /// What a call makes of its sources; the same as before if it was made of the same ones.
-    private mutating func result(_ sources: [MigrationResults.Source], _ make: () throws -> [Tensor]) throws -> [Tensor] {
+    private mutating func result(_ sources: [MigrationResults.Source], _ make: () throws -> [Tensor]) throws -> [Tensor]
+    {
         callCount += 1
         let key = MigrationResults.Key(type: type, version: version, call: callCount, sources: sources)
         return try results.value(key, make)

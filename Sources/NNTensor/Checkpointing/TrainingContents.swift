@@ -19,11 +19,11 @@ struct TrainingContents {
         var root = StateDictionary()
         root["step"] = .integer(step)
         if let epoch { root["epoch"] = .integer(epoch) }
-        var states: [(key: String?, state: StateDict)] = []
+        var modules: [ModuleVersions.Module] = []
         for (name, part) in parts {
             let saved = try part.trainingState()
             root[name] = saved.tree
-            if let state = saved.state { states.append((name, state)) }
+            modules += saved.state?.moduleVersions(below: name) ?? []
         }
         root[TrainingContents.defaultGenerator] = try Generator.default.trainingState().tree
         if !values.children.isEmpty { root["values"] = values }
@@ -32,7 +32,10 @@ struct TrainingContents {
             root["metrics"] = .dictionary(sorted.map { ($0.key, .double($0.value)) })
         }
         tree = .dictionary(root)
-        metadata = .dictionary(ModuleVersions.metadata(states) + [(TrainingRecord.key, TrainingRecord.current)])
+        var metadata = StateDictionary()
+        ModuleVersions.write(modules, to: &metadata)
+        metadata[TrainingRecord.key] = TrainingRecord.current
+        self.metadata = .dictionary(metadata)
     }
 
     /// Parts by their names: those of their kinds, and those that were given.

@@ -57,7 +57,8 @@ extension StateMismatch: CustomStringConvertible {
         if !missing.isEmpty { parts.append("missing: \(list(missing))") }
         if !unexpected.isEmpty { parts.append("unexpected: \(list(unexpected))") }
         parts += sharing.map { "\(tied($0.model, "model")), \(tied($0.state, state))" }
-        return (file.map { "\($0): " } ?? "") + "the \(state) does not fit the model: \(parts.joined(separator: "; ")). "
+        return (file.map { "\($0): " } ?? "")
+            + "the \(state) does not fit the model: \(parts.joined(separator: "; ")). "
             + (commonPrefix.map { "The names of the \(state) begin with \"\($0)\": load with prefix: \"\($0)\"" }
                 ?? "Load with strict: false to take what fits")
     }

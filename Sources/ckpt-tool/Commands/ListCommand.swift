@@ -80,9 +80,33 @@ struct ListCommand: ParsableCommand {
         JSONOutput.print([
             "file": .string(file), "format": .string(opened.formatName),
             "version": JSONOutput.integer(opened.formatVersion),
-            "metadata": try metadata(opened), "tensors": .array(tensors),
+            "metadata": try metadata(opened), "modules": .array(try modules(opened)), "tensors": .array(tensors),
             "aliases": .array(groups),
         ])
+    }
+
+    private func modules(_ opened: any CheckpointFile) throws -> [JSONValue] {
+        ModuleVersions.read(from: try opened.metadata()).map { module in
+            .object([
+                JSONMember("path", .string(module.path)), JSONMember("type", .string(module.type)),
+                JSONMember("version", .integer(module.version)),
+            ])
+        }
+    }
+
+    /// How many modules there are of each type and version, in the order of the first ones: `Linear 1 (3)`.
+    private func moduleSummary(_ opened: any CheckpointFile) throws -> String? {
+        var names: [String] = []
+        var counts: [String: Int] = [:]
+        for module in ModuleVersions.read(from: try opened.metadata()) {
+            let name = "\(module.type.isEmpty ? "unknown" : printable(module.type)) \(module.version)"
+            if counts[name] == nil { names.append(name) }
+            counts[name, default: 0] += 1
+        }
+        if names.isEmpty { return nil }
+        let texts = names.prefix(8).map { counts[$0]! == 1 ? $0 : "\($0) (\(counts[$0]!))" }
+        let more = names.count > 8 ? ", ... (--tree shows all)" : ""
+        return "modules, with versions: \(texts.joined(separator: ", "))\(more)"
     }
 
     /// Always an object: an integer key beside the same text is told apart by brackets.
@@ -147,6 +171,7 @@ struct ListCommand: ParsableCommand {
             let more = metadata.count > 5 ? ", ... (--tree shows all)" : ""
             Terminal.print("metadata: \(metadata.prefix(5).joined(separator: ", "))\(more)")
         }
+        if let summary = try moduleSummary(opened) { Terminal.print(summary) }
         let names = listing.aliasGroups.reduce(0) { $0 + $1.count }
         Terminal.print(
             "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"

@@ -5,17 +5,23 @@ import NNStore
 struct MigrateCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "migrate",
-        abstract: "Rewrites containers in another version of the container format.",
+        abstract: "Rewrites containers in another version of the container format, or with other names.",
         discussion: """
             Values, names, sharing, digests and the content id stay. Each new file is read back and verified before it \
             takes its place in one step, so a run that is stopped loses nothing: start it again, and files that have the \
             version already are passed over. A folder stands for the containers in it and in its folders, and for \
             all else there whose name ends in .nnck.
 
+            Rules for names are paths, OLD=NEW: what is at the old one, and all below it, goes to the new one. * stands for \
+            one part between dots, ** for any number of them. Several rules are applied one after another. Data is copied \
+            as it is. A file in which no rule matches anything is passed over.
+
             Examples:
               ckpt-tool migrate old.nnck -o new.nnck
               ckpt-tool migrate --in-place checkpoints/
               ckpt-tool migrate --in-place --to 1 --dry-run *.nnck
+              ckpt-tool migrate old.nnck -o new.nnck --rename 'encoder.attn=encoder.attention,layers.*.fc=layers.*.linear'
+              ckpt-tool migrate old.nnck -o new.nnck --rename @rules.txt
             """)
 
     @Argument(help: "Containers, or folders of them.", completion: .file())
@@ -33,6 +39,12 @@ struct MigrateCommand: ParsableCommand {
 
     @Option(help: ArgumentHelp("The version to go to, the newest unless given.", valueName: "version"))
     var to: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Give entries other names: OLD=NEW, several with commas between them; or @FILE with one on each line.",
+            valueName: "rules"))
+    var rename: [RenamingArgument] = []
 
     @Flag(help: "Only say what would be done.")
     var dryRun = false
@@ -60,11 +72,15 @@ struct MigrateCommand: ParsableCommand {
         guard target != nil else { throw ValidationError("--to \(to!): is no version; 1, 2 or 2.0 are") }
     }
 
+    private var renaming: PathRenaming? { rename.isEmpty ? nil : PathRenaming(rename.flatMap(\.rules)) }
+
     /// What became of a file.
     private enum Outcome {
         case migrated(MigrationReport, before: Int, after: Int)
         case wouldMigrate(FormatVersion)
         case hasVersion
+        /// No rule is about any of its entries.
+        case nothingToRename
         /// An earlier run has put the new file there.
         case isThere
         case failed(message: String, exitCode: Int32)
@@ -82,6 +98,9 @@ struct MigrateCommand: ParsableCommand {
             if !json { print(file.path, path, outcome) }
         }
         if json { printJSON(results) }
+        if results.allSatisfy({ if case .nothingToRename = $0.outcome { true } else { false } }) {
+            throw ValidationError("no rule is about any entry; `ckpt-tool list` shows their names")
+        }
         let failures = results.compactMap { if case .failed(_, let code) = $0.outcome { code } else { nil } }
         if let worst = failures.max() { throw ExitCode(worst) }
     }
@@ -112,8 +131,17 @@ struct MigrateCommand: ParsableCommand {
     private func migrate(_ file: String, to path: String) throws -> Outcome {
         do {
             let checkpoint = try Checkpoint.open(file)
-            if checkpoint.version == target!, inPlace || output == nil { return .hasVersion }
-            if !inPlace, !dryRun, let there = try earlierResult(for: checkpoint, path) {
+            if let renaming {
+                let counts = try renaming.applied(to: checkpoint.state()).counts
+                if counts.allSatisfy({ $0 == 0 }) { return .nothingToRename }
+                if let unused = zip(renaming.rules, counts).first(where: { $0.1 == 0 })?.0 {
+                    return .failed(
+                        message: "\(file): the rule \(unused) is about no entry of it", exitCode: Failure.badFile)
+                }
+            } else if checkpoint.version == target!, inPlace || output == nil {
+                return .hasVersion
+            }
+            if renaming == nil, !inPlace, !dryRun, let there = try earlierResult(for: checkpoint, path) {
                 if try there.verify(.checksums).isSound { return .isThere }
                 // With --force it is written anew.
                 guard destination.existing != .refuse else {
@@ -137,7 +165,9 @@ struct MigrateCommand: ParsableCommand {
             if !inPlace { try ContainerFiles.createFolder(of: path) }
             let progress = ProgressLine("migrate \(printable(file))", quiet: json)
             defer { progress.finish() }
-            let options = MigrationOptions(version: target!, existing: existing) { progress.update($0, $1) }
+            let options = MigrationOptions(version: target!, existing: existing, renaming: renaming) {
+                progress.update($0, $1)
+            }
             let report = try checkpoint.migrate(to: path, options: options)
             return .migrated(
                 report, before: checkpoint.byteCount, after: try SystemCall.status(path)?.byteCount ?? 0)
@@ -158,12 +188,15 @@ struct MigrateCommand: ParsableCommand {
         switch outcome {
         case .migrated(let report, let before, let after):
             let place = file == path ? "" : " to \(printable(path))"
+            let step = report.from == report.to ? "renamed" : "\(report.from) → \(report.to)"
             Terminal.print(
-                "\(name): \(report.from) → \(report.to)\(place), \(Quantities.bytes(before)) → \(Quantities.bytes(after)), "
+                "\(name): \(step)\(place), \(Quantities.bytes(before)) → \(Quantities.bytes(after)), "
                     + "verified")
         case .wouldMigrate(let version):
-            Terminal.print("\(name): \(version) → \(target!), nothing would be lost if its data is sound")
+            let step = version == target! ? "would get other names" : "\(version) → \(target!)"
+            Terminal.print("\(name): \(step), nothing would be lost if its data is sound")
         case .hasVersion: Terminal.print("\(name): has format \(target!) already")
+        case .nothingToRename: Terminal.print("\(name): no rule is about an entry of it, left as it is")
         case .isThere: Terminal.print("\(name): \(printable(path)) is there already, with format \(target!)")
         case .failed(let message, _): Terminal.error("error: \(message)")
         }
@@ -183,6 +216,7 @@ struct MigrateCommand: ParsableCommand {
             case .wouldMigrate(let version):
                 members += [("status", .string("would migrate")), ("from", .string(version.description))]
             case .hasVersion: members.append(("status", .string("has the version")))
+            case .nothingToRename: members.append(("status", .string("nothing to rename")))
             case .isThere: members.append(("status", .string("is there")))
             case .failed(let message, _):
                 members += [("status", .string("failed")), ("error", .string(message))]

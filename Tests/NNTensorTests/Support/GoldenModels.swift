@@ -90,7 +90,7 @@ struct GoldenCase {
 
     /// The model with PyTorch's first parameters.
     func model() throws -> Module {
-        let net = makeModel()
+        let net = freshModel()
         // Sorted, because a safetensors file can't say what is tied: those entries hold equal numbers.
         for (key, tensor) in net.stateDict().entries {
             try noGrad { try tensor!.copy(from: numbers["init.\(key)"]!) }
@@ -98,7 +98,8 @@ struct GoldenCase {
         return net
     }
 
-    private func makeModel() -> Module {
+    /// The model with values of its own.
+    func freshModel() -> Module {
         func block() -> Sequential { Sequential(Linear(4, 8), ReLU(), Linear(8, 4), ReLU()) }
         switch name {
         case "mlp": return MLP()
