@@ -70,6 +70,11 @@ let package = Package(
 
         .executableTarget(
             name: "BuildersGuide", dependencies: ["NNStore", "NNTensor"], path: "Examples/BuildersGuide"),
+        .executableTarget(
+            name: "Train",
+            dependencies: [
+                "NNStore", "NNTensor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ], path: "Examples/Train"),
 
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
         .testTarget(

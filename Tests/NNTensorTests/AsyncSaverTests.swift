@@ -108,6 +108,33 @@ struct AsyncSaverTests {
         #expect(folder.names == ["a.nnck", "b.nnck", "d.nnck"])
     }
 
+    @Test("is waited for by who reads or saves the same file")
+    func samePath() throws {
+        let (net, path) = (Linear(700, 700), folder.path("x.nnck"))
+        for value in 0..<3 {
+            noGrad { orFail { try net.weight.fill(Double(value)) } }
+            try net.saveAsync(to: path)
+            let state: StateDict = try load(path)
+            #expect(try state["weight"]![0, 0].item() == Double(value))
+            try net.saveAsync(to: folder.path("./x.nnck"), saver: AsyncSaver())
+            noGrad { orFail { try net.weight.fill(-1) } }
+            try net.save(to: path)
+            #expect(try load(path)["weight"]![0, 0].item() == -1)
+        }
+    }
+
+    @Test("gets through once in two times however often the next one cancels it")
+    func replacing() throws {
+        let (net, saver) = (Linear(1500, 1500), AsyncSaver())
+        let saves = try (0..<6).map {
+            try net.saveAsync(to: folder.path("\($0).nnck"), whenBusy: .cancelEarlier, saver: saver)
+        }
+        try saver.wait()
+        let finished = saves.map { save in (try? save.wait()) != nil }
+        for (one, next) in zip(finished, finished.dropFirst()) { #expect(one || next) }
+        #expect(finished.last == true)
+    }
+
     private static let exitPath = FileManager.default.temporaryDirectory.appendingPathComponent("nnstore-at-exit.nnck")
         .path
 

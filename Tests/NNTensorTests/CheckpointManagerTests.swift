@@ -71,6 +71,7 @@ struct CheckpointManagerTests {
         }
         let fresh = try CheckpointManager(folder: folder.url.path, keep: .newest(1), report: reports.add)
         #expect(try fresh.steps == [2, 3, 8, 9])
+        #expect(throws: TensorError.self) { try fresh.save(step: 0, net) }
         #expect(try fresh.newest()?.step == 2)
         // What can't be opened as a training counts for nothing, and stays.
         try fresh.save(step: 4, net)
@@ -94,6 +95,35 @@ struct CheckpointManagerTests {
             Issue.record("nothing was thrown")
         } catch TensorError.noWholeCheckpoint(_, let damaged) {
             #expect(damaged.count == 2)
+        }
+    }
+
+    @Test("of a training that went back to an earlier step are those that were saved last")
+    func goingBack() throws {
+        let manager = try CheckpointManager(folder: folder.url.path, keep: .newest(2))
+        let net = Linear(2, 2)
+        for step in [100, 200, 300] { try manager.save(step: step, net) }
+        let again = try CheckpointManager(folder: folder.url.path, keep: .newest(2))
+        try again.checkpoint(step: 200).restore(net)
+        try again.save(step: 250, net)
+        #expect(try again.newest()?.step == 250 && again.steps == [250, 300])
+        try again.save(step: 260, net)
+        #expect(try again.newest()?.step == 260 && again.steps == [250, 260])
+    }
+
+    @Test("keep the last state from before infinities, and make up for a metric that is not there")
+    func infinities() throws {
+        let manager = try CheckpointManager(folder: folder.path("a"), keep: .newest(2), .best(1, by: "loss"))
+        let losses = [1.0, 2, 3, .nan, .infinity, -.infinity, .nan]
+        for (step, loss) in losses.enumerated() { try manager.save(step: step, Linear(1, 1), metrics: ["loss": loss]) }
+        #expect(try manager.steps == [0, 2, 5, 6])
+        let other = try CheckpointManager(folder: folder.path("b"), keep: .best(3, by: "accuracy", .highest))
+        for step in 0..<6 {
+            try other.save(step: step, Linear(1, 1), metrics: step == 3 ? ["accuracy": 0.5] : ["loss": 1])
+        }
+        #expect(try other.steps == [3, 4, 5])
+        #expect(throws: TensorError.self) {
+            try CheckpointManager(folder: folder.path("c"), options: SaveOptions(isDurable: false))
         }
     }
 

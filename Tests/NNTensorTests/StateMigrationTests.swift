@@ -107,6 +107,11 @@ struct StateMigrationTests {
         #expect(try values(block.query.weight) == values(new.blocks[1].query.weight))
         try TrainingCheckpoint.save(to: folder.path("t1.nnck"), step: 3, old)
         let resumed = Model([Attention3(), sharedNow, sharedNow])
+        // What an optimizer kept is for other parameters.
+        let (optimizer, later) = (SGD(old.parameters()), SGD(resumed.parameters()))
+        try TrainingCheckpoint.save(to: folder.path("t2.nnck"), step: 3, old, optimizer)
+        #expect(throws: TensorError.self) { try TrainingCheckpoint.open(folder.path("t2.nnck")).restore(resumed, later) }
+        try TrainingCheckpoint.open(folder.path("t2.nnck")).restore(resumed, ignoring: ["optimizer"])
         try TrainingCheckpoint.open(folder.path("t1.nnck")).restore(resumed)
         try check(resumed, old)
     }
@@ -146,6 +151,43 @@ struct StateMigrationTests {
         #expect(try values(head.scale) == values(one.scale))
         // Apart in the model, they do not fit a file in which they are one.
         #expect(throws: TensorError.self) { try Sequential(Head2(), Head2(), Head2()).load(folder.path("heads.nnck")) }
+    }
+
+    /// Splits a weight that lies the other way round, as GPT-2's do; multiplies by what is not tied.
+    private final class Fused: Module {
+        override class var stateVersion: Int { 2 }
+        override class var stateMigrations: [StateMigration] {
+            [
+                StateMigration(from: 1) { state in
+                    let scale = state["scale"]!
+                    try state.update("weight") { $0 * scale }
+                    try state.split("fused", into: ["a", "b"], sizes: [1, 2], dimension: 1)
+                    try state.set("left", to: .zeros(2))
+                    try state.set("right", to: .zeros(2))
+                }
+            ]
+        }
+        let weight = Parameter(.zeros(2))
+        let scale = Parameter(.zeros(2))
+        let a = Parameter(.zeros(2, 1))
+        let b = Parameter(.zeros(2, 2))
+        let left = Parameter(.zeros(2))
+        let right = Parameter(.zeros(2))
+    }
+
+    @Test("may be split in any dimension, and are one only where all that they are made of is")
+    func partlyTied() throws {
+        let weight = Tensor([1.0, 2])
+        let fused = Tensor([1.0, 2, 3, 4, 5, 6], shape: [2, 3])
+        var state = StateDict([
+            ("0.weight", weight), ("0.scale", Tensor([2.0, 2])), ("0.fused", fused),
+            ("1.weight", weight), ("1.scale", Tensor([3.0, 3])), ("1.fused", fused.clone()),
+        ])
+        for path in ["0", "1"] { state.modules[path] = .init(type: "Fused", version: 1) }
+        let net = (Fused(), Fused())
+        try Sequential(net.0, net.1).load(stateDict: state)
+        #expect(try values(net.0.weight) == [2, 4] && values(net.1.weight) == [3, 6])
+        #expect(try values(net.0.a) == [1, 4] && values(net.1.b) == [2, 3, 5, 6])
     }
 
     private final class Wrong: Module {

@@ -149,6 +149,8 @@ struct TrainingCheckpointTests {
         let wrong = SGD([fresh.weight], learningRate: 0.1, momentum: 0.9)
         #expect(throws: TensorError.self) { try checkpoint.restore(fresh, wrong) }
         #expect(throws: TensorError.self) { try checkpoint.restore(fresh, Generator(seed: 1)) }
+        // A part that was saved is not forgotten without a word.
+        #expect(throws: TensorError.self) { try checkpoint.restore(fresh) }
         #expect(throws: TensorError.self) { try checkpoint.restore(fresh, Adam(fresh.parameters())) }
         #expect(try fresh.weight.elements(as: Float.self) == before && Generator.default.state == offset)
         #expect(wrong.groups[0].learningRate == 0.1)
@@ -175,6 +177,99 @@ struct TrainingCheckpointTests {
         } catch {
             #expect("\(error)".contains("holds something else. To take only a model from it"))
         }
+    }
+
+    private final class Pair: Module {
+        let one = Parameter(.zeros(2))
+        let two = Parameter(.zeros(2))
+        let isSwapped: Bool
+        init(isSwapped: Bool) { self.isSwapped = isSwapped }
+        override var members: [(name: String, member: ModuleMember)] {
+            let members: [(name: String, member: ModuleMember)] = [("one", .parameter(one)), ("two", .parameter(two))]
+            return isSwapped ? members.reversed() : members
+        }
+    }
+
+    @Test("gives what an optimizer kept to the parameters of the same names, not to those at the same places")
+    func parameterNames() throws {
+        let (net, swapped) = (Pair(isSwapped: false), Pair(isSwapped: true))
+        let optimizer = SGD(net.parameters(), learningRate: 1, momentum: 0.5)
+        net.one.grad = .ones(2)
+        net.two.grad = .zeros(2) + 3
+        try optimizer.step()
+        try TrainingCheckpoint.save(to: folder.path("x.nnck"), step: 1, net, optimizer)
+        let other = SGD(swapped.parameters(), learningRate: 1, momentum: 0.5)
+        swapped.one.grad = .ones(2)
+        try TrainingCheckpoint.open(folder.path("x.nnck")).restore(other, swapped)
+        #expect(swapped.one.grad == nil)
+        for parameter in swapped.parameters() { parameter.grad = .zeros(2) }
+        try other.step()
+        #expect(try swapped.one.elements(as: Float.self) == [-1.5, -1.5])
+        #expect(try swapped.two.elements(as: Float.self) == [-4.5, -4.5])
+    }
+
+    @Test("sees what models share with each other")
+    func sharedModels() throws {
+        let trunk = Linear(2, 2)
+        let (actor, critic) = (Sequential(trunk, Linear(2, 3)), Sequential(trunk, Linear(2, 1)))
+        try TrainingCheckpoint.save(to: folder.path("x.nnck"), step: 1, named: ["actor": actor, "critic": critic])
+        let checkpoint = try TrainingCheckpoint.open(folder.path("x.nnck"))
+        let apart = (Sequential(Linear(2, 2), Linear(2, 3)), Sequential(Linear(2, 2), Linear(2, 1)))
+        do {
+            try checkpoint.restore(named: ["actor": apart.0, "critic": apart.1])
+            Issue.record("what was shared is not")
+        } catch TensorError.stateMismatch(let mismatch) {
+            #expect(mismatch.sharing.first?.state == ["actor.0.weight", "critic.0.weight"])
+        }
+        let shared = Linear(2, 2)
+        try checkpoint.restore(
+            named: ["actor": Sequential(shared, Linear(2, 3)), "critic": Sequential(shared, Linear(2, 1))])
+        #expect(try shared.weight.elements(as: Float.self) == trunk.weight.elements(as: Float.self))
+        try TrainingCheckpoint.open(folder.path("x.nnck"), options: LoadOptions(ignoresSharing: true))
+            .restore(named: ["actor": apart.0, "critic": apart.1])
+    }
+
+    @Test("refuses numbers that no training has")
+    func hostileNumbers() throws {
+        let net = Linear(1, 1)
+        let optimizer = Adam(net.parameters())
+        for parameter in net.parameters() { parameter.grad = .ones(parameter.shape) }
+        try optimizer.step()
+        let scheduler = LearningRateScheduler(optimizer, .constant)
+        try TrainingCheckpoint.save(to: folder.path("x.nnck"), step: 1, net, optimizer, scheduler)
+        let tree: StateTree = try load(folder.path("x.nnck"))
+        let metadata = try Checkpoint.open(folder.path("x.nnck")).metadata
+        func set(_ node: StateTree, _ path: [StateKey], _ value: StateTree) -> StateTree {
+            guard let key = path.first else { return value }
+            if case .list(var elements, let tag) = node, case .integer(let index) = key {
+                elements[index] = set(elements[index], Array(path.dropFirst()), value)
+                return .list(elements, tag: tag)
+            }
+            guard case .dictionary(var entries) = node else { return node }
+            entries[key] = set(entries[key] ?? .null, Array(path.dropFirst()), value)
+            return .dictionary(entries)
+        }
+        let changes: [([StateKey], StateTree)] = [
+            (["step"], .integer(.max)), (["step"], .integer(-1)), (["scheduler", "last_epoch"], .integer(.max)),
+            (["scheduler", "base_lrs", 0], .double(.nan)), (["scheduler", "base_lrs", 0], .double(-1)),
+            (["optimizer", "param_groups", 0, "lr"], .double(.infinity)),
+            (["optimizer", "param_groups", 0, "lr"], .double(.nan)),
+            (["optimizer", "state", 0, "step"], try Tensor(-1.0).stateTree()),
+            (["optimizer", "state", 0, "step"], try Tensor(Double.nan).stateTree()),
+            (["optimizer", "param_groups", 0, "param_names", 0], "other"),
+            (["optimizer", "param_groups", 0, "param_names", 0], "model.bias"),
+            (["default_generator", "seed"], .integer(-1)), (["model", "weight"], 3), (["optimizer"], .null),
+        ]
+        for (path, value) in changes {
+            try save(set(tree, path, value), metadata: metadata, to: folder.path("y.nnck"))
+            #expect(throws: TensorError.self, "\(path)") {
+                try TrainingCheckpoint.open(folder.path("y.nnck")).restore(net, optimizer, scheduler)
+            }
+        }
+        let versions: StateTree = ["model": ["type": "Linear", "version": .integer(.min)]]
+        try save(tree, metadata: set(metadata, ["nnck.modules"], versions), to: folder.path("y.nnck"))
+        try TrainingCheckpoint.open(folder.path("y.nnck")).restore(net, optimizer, scheduler)
+        #expect(try net(.ones(1, 1)).item().isFinite)
     }
 
     @Test("keeps an optimizer as it was when the file is damaged on the way")

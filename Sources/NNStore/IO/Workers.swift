@@ -4,15 +4,19 @@ import Synchronization
 /// Asks a long call to stop. Calls look at it between chunks, so they stop within milliseconds.
 public final class Cancellation: Sendable {
     private let flag = Atomic<Bool>(false)
+    private let parent: Cancellation?
 
     /// A request that has not been made yet.
-    public init() {}
+    public init() { parent = nil }
+
+    /// A request that counts as made, too, when another one is.
+    public init(alsoBy parent: Cancellation?) { self.parent = parent }
 
     /// Makes the request. The call that it was given to throws ``StoreError/cancelled``.
     public func cancel() { flag.store(true, ordering: .relaxed) }
 
     /// Whether the request has been made.
-    public var isCancelled: Bool { flag.load(ordering: .relaxed) }
+    public var isCancelled: Bool { flag.load(ordering: .relaxed) || parent?.isCancelled ?? false }
 
     /// - Throws: ``StoreError/cancelled`` if the request has been made.
     public func check() throws(StoreError) {

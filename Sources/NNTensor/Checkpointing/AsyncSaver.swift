@@ -10,7 +10,8 @@ public final class AsyncSaver: Sendable {
     public enum WhenBusy: Sendable {
         /// Wait for it.
         case wait
-        /// Stop it, so that its destination stays as it was.
+        /// Stop it, so that its destination stays as it was; but wait for it if it has stopped another one itself, so that one
+        /// of two saves gets through however often they come.
         case cancelEarlier
     }
 
@@ -51,10 +52,10 @@ public final class AsyncSaver: Sendable {
     ) throws -> PendingSave {
         _ = try WritableFormat.forFile(path)
         var options = options
-        let cancellation = options.cancellation ?? Cancellation()
-        options.cancellation = cancellation
-        let save = PendingSave(path, cancellation)
-        try begin(save, whenBusy)
+        let save = try begin(path, options.cancellation, whenBusy)
+        options.cancellation = save.cancellation
+        // Another saver's.
+        PendingSaves.wait(for: path)
         let snapshot: StateTree
         do {
             snapshot = try buffer.snapshot(of: tree, threads: options.threads)
@@ -70,14 +71,14 @@ public final class AsyncSaver: Sendable {
         let finalOptions = options
         @Sendable func run() {
             let result = Result {
-                try NNTensor.save(snapshot, metadata: metadata, to: path, options: finalOptions)
+                try write(snapshot, metadata: metadata, to: path, options: finalOptions)
                 try completion()
             }
             save.finish(result)
             end(save)
-            PendingSaves.end()
+            PendingSaves.end(save)
         }
-        PendingSaves.begin()
+        PendingSaves.begin(save)
         // Where the system has no thread to give, the file is written now.
         if Thread.detached(run) == nil { run() }
         return save
@@ -91,9 +92,16 @@ public final class AsyncSaver: Sendable {
         if let error = last?.takeFailure() { throw error }
     }
 
-    /// Takes the buffer, when the earlier save has given it back.
-    private func begin(_ save: PendingSave, _ whenBusy: WhenBusy) throws {
-        if whenBusy == .cancelEarlier { state.change { ($0.isBusy ? $0.last : nil, wakes: false) }?.cancel() }
+    /// Takes the buffer for a new save, when the earlier one has given it back.
+    private func begin(_ path: String, _ cancellation: Cancellation?, _ whenBusy: WhenBusy) throws -> PendingSave {
+        var replaced: PendingSave?
+        if whenBusy == .cancelEarlier {
+            replaced = state.change { state in
+                (state.isBusy && state.last?.isReplacement == false ? state.last : nil, wakes: false)
+            }
+            replaced?.cancel()
+        }
+        let save = PendingSave(path, cancellation, isReplacement: replaced != nil)
         let last = state.wait(until: { !$0.isBusy }) { state in
             defer { (state.isBusy, state.last) = (true, save) }
             return (state.last, wakes: false)
@@ -102,6 +110,7 @@ public final class AsyncSaver: Sendable {
             end(nil)
             throw TensorError.earlierSaveFailed(path: last?.path ?? "", reason: "\(error)")
         }
+        return save
     }
 
     /// Gives the buffer back.

@@ -2,6 +2,12 @@ import NNInterop
 import NNStore
 import Synchronization
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
 /// The checkpoints of one training in a folder, of which the last few, the best, or every so many are kept.
 ///
 /// ```swift
@@ -21,12 +27,16 @@ import Synchronization
 ///
 /// The files are called `step-100.nnck`. A file is removed only after a newer one is there, whole and on stable storage, and
 /// only if no rule keeps it. Files that are damaged or that others were declared to refer to stay.
+///
+/// Newer is what was saved later: a training that goes back to an earlier step and on from there leaves the files of later
+/// steps behind it as older ones.
 public final class CheckpointManager: Sendable {
     /// Which checkpoints are kept; one that any rule keeps is kept.
     public enum Rule: Sendable, Hashable {
-        /// So many with the largest steps.
+        /// So many that were saved last. Of those with metrics that are infinite or NaN, the last one before them is kept too.
         case newest(Int)
-        /// So many with the best value of a metric. Those that were saved without it, or with NaN, are not among them.
+        /// So many with the best value of a metric, if it is finite. While fewer were saved with it, the last ones without it
+        /// make up for them.
         case best(Int, by: String, Order = .lowest)
         /// Those whose step is a multiple.
         case every(Int)
@@ -47,8 +57,23 @@ public final class CheckpointManager: Sendable {
     private let loading: LoadOptions
     private let report: @Sendable (String) -> Void
     private let saver = AsyncSaver()
-    /// The metrics of checkpoints that were saved or read, by step; `nil` of those that can't be read.
-    private let known = Mutex<[Int: [String: Double]?]>([:])
+    private let known = Mutex(Known())
+
+    /// What is known of a checkpoint.
+    private struct Record {
+        let sequence: Int
+        let metrics: [String: Double]
+
+        var isFinite: Bool { metrics.values.allSatisfy(\.isFinite) }
+    }
+
+    private struct Known {
+        /// Those that were saved or read, by step; `nil` of those that are damaged.
+        var records: [Int: Record?] = [:]
+        var lastSequence = 0
+        /// Whether the program has asked for what was there, or saved something.
+        var isTaken = false
+    }
 
     /// Looks after the checkpoints in a folder, which is made if it is not there. What killed saves left there is removed.
     ///
@@ -59,7 +84,7 @@ public final class CheckpointManager: Sendable {
     ///   - report: is told about damaged files that are passed over, in a sentence, perhaps on another thread; standard error,
     ///     unless given.
     /// - Throws: `StoreError` if the folder can't be made or read; ``TensorError/invalidArgument(operation:reason:)`` for a
-    ///   rule that keeps nothing.
+    ///   rule that keeps nothing, or if saves are not to be durable: older files are removed because newer ones are safe.
     public init(
         folder: String, keep rules: Rule..., options: SaveOptions = .replacing, loading: LoadOptions = LoadOptions(),
         report: @escaping @Sendable (String) -> Void = CheckpointManager.printError
@@ -73,6 +98,10 @@ public final class CheckpointManager: Sendable {
                 throw TensorError.invalidArgument(
                     operation: "CheckpointManager", reason: "the rule \(rule) should have a number from 1 on")
             }
+        }
+        guard options.isDurable else {
+            throw TensorError.invalidArgument(
+                operation: "CheckpointManager", reason: "saves have to be durable, because older checkpoints are removed")
         }
         (self.folder, self.rules, self.options, self.loading, self.report) = (folder, rules, options, loading, report)
         if try SystemCall.status(folder) == nil { try SystemCall.createFolder(folder) }
@@ -95,25 +124,16 @@ public final class CheckpointManager: Sendable {
     /// Where the checkpoint of a step is, or would be.
     public func path(step: Int) -> String { "\(folder)/\(CheckpointName.name(step))" }
 
-    /// The checkpoint with the largest step of those that are whole; `nil` if the folder has none. All checksums are
-    /// checked. Damaged ones are reported and passed over.
+    /// The checkpoint that was saved last of those that are whole; `nil` if the folder has none. All checksums are checked.
+    /// Damaged ones are reported and passed over.
     ///
     /// - Throws: ``TensorError/noWholeCheckpoint(folder:damaged:)`` if there are some and all are damaged, so that a training
     ///   does not begin anew where there is something to mend; `StoreError` if a file can't be read for other reasons than
     ///   damage, or needs a newer version of this library.
     public func newest() throws -> TrainingCheckpoint? {
         try saver.wait()
-        var damaged: [String] = []
-        for step in try steps.reversed() {
-            do {
-                return try whole(step)
-            } catch let error where CheckpointManager.isDamage(error) {
-                damaged.append("\(error)")
-                report("\(error). It is passed over")
-            }
-        }
-        if damaged.isEmpty { return nil }
-        throw TensorError.noWholeCheckpoint(folder: folder, damaged: damaged)
+        known.withLock { $0.isTaken = true }
+        return try first(of: inOrder(steps).reversed(), isRequired: true)
     }
 
     /// The checkpoint of a step, all its checksums checked.
@@ -121,6 +141,7 @@ public final class CheckpointManager: Sendable {
     /// - Throws: `StoreError` if there is none, or if it is damaged.
     public func checkpoint(step: Int) throws -> TrainingCheckpoint {
         try saver.wait()
+        known.withLock { $0.isTaken = true }
         return try whole(step)
     }
 
@@ -129,14 +150,30 @@ public final class CheckpointManager: Sendable {
     /// - Throws: as ``newest()``.
     public func best(by metric: String, _ order: Order = .lowest) throws -> TrainingCheckpoint? {
         try saver.wait()
-        for step in try ranking(steps, metric, order) {
+        known.withLock { $0.isTaken = true }
+        return try first(of: ranking(inOrder(steps), metric, order), isRequired: false)
+    }
+
+    /// The first of some checkpoints that is whole.
+    private func first(of steps: [Int], isRequired: Bool) throws -> TrainingCheckpoint? {
+        var damaged: [String] = []
+        for step in steps {
             do {
                 return try whole(step)
             } catch let error where CheckpointManager.isDamage(error) {
+                known.withLock { $0.records[step] = .some(nil) }
+                damaged.append("\(error)")
                 report("\(error). It is passed over")
             }
         }
-        return nil
+        if damaged.isEmpty || !isRequired { return nil }
+        throw TensorError.noWholeCheckpoint(folder: folder, damaged: damaged)
+    }
+
+    /// Steps in the order in which they were saved; those that can't be read come last.
+    private func inOrder(_ steps: [Int]) -> [Int] {
+        steps.map { (step: $0, sequence: record(of: $0)?.sequence ?? .max) }
+            .sorted { ($0.sequence, $0.step) < ($1.sequence, $1.step) }.map(\.step)
     }
 
     private func whole(_ step: Int) throws -> TrainingCheckpoint {
@@ -156,6 +193,8 @@ public final class CheckpointManager: Sendable {
         case StoreError.notAContainer, StoreError.incomplete, StoreError.damaged, TensorError.unexpectedContents: true
         // Not even recognised as a container.
         case is InteropError: true
+        // A sector that can't be read.
+        case StoreError.system(_, _, EIO): true
         default: false
         }
     }
@@ -172,11 +211,13 @@ public final class CheckpointManager: Sendable {
         named: KeyValuePairs<String, any TrainingPart> = [:],
         values: StateTree = [:], metrics: [String: Double] = [:]
     ) throws {
-        let contents = try TrainingContents(
-            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
         try saver.wait()
+        let sequence = try nextSequence()
+        let contents = try TrainingContents(
+            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics,
+            sequence: sequence)
         try Checkpoint.save(contents.tree, metadata: contents.metadata, to: path(step: step), options: options)
-        finish(step, metrics)
+        finish(step, Record(sequence: sequence, metrics: metrics))
     }
 
     /// Saves a checkpoint in the background, with what all parts hold now, and removes those that no rule keeps when it is
@@ -192,11 +233,13 @@ public final class CheckpointManager: Sendable {
         named: KeyValuePairs<String, any TrainingPart> = [:],
         values: StateTree = [:], metrics: [String: Double] = [:], whenBusy: AsyncSaver.WhenBusy = .wait
     ) throws -> PendingSave {
+        let sequence = try nextSequence()
         let contents = try TrainingContents(
-            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
+            step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics,
+            sequence: sequence)
         return try saver.save(
             contents.tree, metadata: contents.metadata, to: path(step: step), options: options, whenBusy: whenBusy
-        ) { self.finish(step, metrics) }
+        ) { self.finish(step, Record(sequence: sequence, metrics: metrics)) }
     }
 
     /// Waits until all saves have ended.
@@ -204,56 +247,94 @@ public final class CheckpointManager: Sendable {
     /// - Throws: what the last one threw, if nobody was told.
     public func wait() throws { try saver.wait() }
 
+    /// The number of the next save.
+    ///
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there are checkpoints that the program has not asked
+    ///   for: a training that began anew would remove them.
+    private func nextSequence() throws -> Int {
+        let steps = try steps
+        let isTaken = known.withLock { known in
+            defer { known.isTaken = true }
+            return known.isTaken
+        }
+        if !isTaken, let last = steps.last {
+            known.withLock { $0.isTaken = false }
+            throw TensorError.invalidArgument(
+                operation: "CheckpointManager",
+                reason: "\(folder) has checkpoints of an earlier training, up to step \(last), which new ones would replace. "
+                    + "Go on from them with newest(), or choose another folder")
+        }
+        for step in steps { _ = record(of: step) }
+        return known.withLock { known in
+            // A save that is on its way may not have been noted yet; its number is that of the counter.
+            let noted = known.records.values.compactMap { $0?.sequence }.max() ?? 0
+            known.lastSequence = Swift.max(noted, known.lastSequence) + 1
+            return known.lastSequence
+        }
+    }
+
     // MARK: Removing
 
     /// Notes a checkpoint that is there now, and removes what no rule keeps. The new one is safe: what goes wrong here is
     /// reported, not thrown.
-    private func finish(_ step: Int, _ metrics: [String: Double]) {
-        known.withLock { $0[step] = .some(metrics) }
+    private func finish(_ step: Int, _ record: Record) {
+        known.withLock { $0.records[step] = .some(record) }
         if rules.isEmpty { return }
+        let superfluous: [Int]
         do {
-            for step in try superfluous(besides: step) {
-                let path = path(step: step)
+            superfluous = try self.superfluous(besides: step)
+        } catch {
+            return report("\(error). Older checkpoints than that of step \(step) may have stayed in \(folder)")
+        }
+        for step in superfluous {
+            let path = path(step: step)
+            do {
                 if try Checkpoint.open(path).isReferencedByOthers { continue }
                 try SystemCall.unlink(path)
-                known.withLock { $0[step] = nil }
+                known.withLock { $0.records[step] = nil }
+            } catch {
+                report("\(error). The checkpoint was to be removed, and may have stayed")
             }
-        } catch {
-            report("\(error). Older checkpoints than that of step \(step) may have stayed in \(folder)")
         }
     }
 
     /// The steps that no rule keeps, besides one.
     private func superfluous(besides saved: Int) throws -> [Int] {
         // What can't be read is left alone, and counts for nothing.
-        let steps = try steps.filter { metrics(of: $0) != nil }
+        let steps = inOrder(try steps.filter { record(of: $0) != nil })
         var kept: Set<Int> = [saved]
         if let newest = steps.last { kept.insert(newest) }
+        // A training that has come to infinities must not push out the last state from before.
+        if let finite = steps.last(where: { record(of: $0)?.isFinite ?? false }) { kept.insert(finite) }
         for rule in rules {
             switch rule {
             case .newest(let count): kept.formUnion(steps.suffix(count))
-            case .best(let count, let metric, let order): kept.formUnion(ranking(steps, metric, order).prefix(count))
+            case .best(let count, let metric, let order):
+                let best = ranking(steps, metric, order).prefix(count)
+                kept.formUnion(best)
+                let unrated = steps.filter { record(of: $0)?.metrics[metric] == nil }
+                kept.formUnion(unrated.suffix(count - best.count))
             case .every(let multiple): kept.formUnion(steps.filter { $0.isMultiple(of: multiple) })
             }
         }
         return steps.filter { !kept.contains($0) }
     }
 
-    /// The steps with a metric, best first; of equal ones the newest first.
+    /// The steps with a metric, best first; of equal ones the one that was saved last first.
     private func ranking(_ steps: [Int], _ metric: String, _ order: Order) -> [Int] {
-        let rated = steps.compactMap { step -> (step: Int, value: Double)? in
-            guard let value = metrics(of: step)?[metric], !value.isNaN else { return nil }
-            return (step, order == .lowest ? value : -value)
+        let rated = steps.enumerated().compactMap { place, step -> (step: Int, value: Double, place: Int)? in
+            guard let value = record(of: step)?.metrics[metric], value.isFinite else { return nil }
+            return (step, order == .lowest ? value : -value, -place)
         }
-        return rated.sorted { ($0.value, -$0.step) < ($1.value, -$1.step) }.map(\.step)
+        return rated.sorted { ($0.value, $0.place) < ($1.value, $1.place) }.map(\.step)
     }
 
-    private func metrics(of step: Int) -> [String: Double]? {
-        if let metrics = known.withLock({ $0[step] }) { return metrics }
+    private func record(of step: Int) -> Record? {
+        if let record = known.withLock({ $0.records[step] }) { return record }
         let found = try? TrainingCheckpoint.open(path(step: step), options: loading)
-        let metrics = found?.step == step ? found?.metrics : nil
-        known.withLock { $0[step] = .some(metrics) }
-        return metrics
+        let record = found.flatMap { $0.step == step ? Record(sequence: $0.sequence, metrics: $0.metrics) : nil }
+        known.withLock { $0.records[step] = .some(record) }
+        return record
     }
 }
 

@@ -11,6 +11,7 @@ struct OpenedCheckpoint {
     var name: String { file.name }
 
     init(_ path: String, _ options: LoadOptions) throws {
+        PendingSaves.wait(for: path)
         file = try CheckpointFiles.open(path, options: OpenOptions(limits: options.limits))
         if options.verifiesFirst { try OpenedCheckpoint.verify(file, options) }
         tree = try file.state()

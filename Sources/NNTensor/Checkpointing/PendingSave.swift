@@ -9,12 +9,18 @@ import Synchronization
 
 /// A save that goes on in the background.
 ///
-/// If it fails and nobody calls ``wait()``, the next save of the same ``AsyncSaver`` throws instead. A program that ends by
-/// returning from its main function or by `exit` waits for all pending saves.
+/// If it fails and nobody calls ``wait()``, the next save of the same ``AsyncSaver`` throws instead. Reading or saving the same
+/// file in this process waits for it.
+///
+/// A program that ends by returning from its main function or by `exit` waits for all pending saves, and prints on standard
+/// error which of them failed. One that ends by an error that nobody catches, by `fatalError` or by a signal does not: call
+/// ``AsyncSaver/wait()`` where the training ends.
 public final class PendingSave: Sendable {
     /// Where the file will appear.
     public let path: String
-    private let cancellation: Cancellation
+    let cancellation: Cancellation
+    /// Whether it was begun by cancelling another one.
+    let isReplacement: Bool
     private let state = ConditionLock(State())
     private let doneBytes = Atomic<Int>(0)
     private let totalBytes = Atomic<Int>(0)
@@ -25,7 +31,11 @@ public final class PendingSave: Sendable {
         var isReported = false
     }
 
-    init(_ path: String, _ cancellation: Cancellation) { (self.path, self.cancellation) = (path, cancellation) }
+    /// - Parameter cancellation: the caller's, which may be that of other saves too.
+    init(_ path: String, _ cancellation: Cancellation?, isReplacement: Bool) {
+        (self.path, self.isReplacement) = (path, isReplacement)
+        self.cancellation = Cancellation(alsoBy: cancellation)
+    }
 
     /// Whether the save has ended, one way or another.
     public var isFinished: Bool { state.change { ($0.result != nil, wakes: false) } }
@@ -49,8 +59,12 @@ public final class PendingSave: Sendable {
     /// already.
     public func cancel() { cancellation.cancel() }
 
-    /// Waits until it has ended.
-    func waitUntilFinished() { state.wait(until: { $0.result != nil }) { _ in ((), wakes: false) } }
+    /// Whether it has ended by an error.
+    var hasFailed: Bool {
+        state.change { state in
+            if case .failure? = state.result { (true, wakes: false) } else { (false, wakes: false) }
+        }
+    }
 
     /// Why it failed, if it has, and nobody was told; once. That it was cancelled is no failure.
     func takeFailure() -> (any Error)? {
@@ -75,32 +89,53 @@ public final class PendingSave: Sendable {
     }
 }
 
-/// All saves of this process that have not ended: it does not exit before them.
+/// All saves of this process that have not ended: it does not exit before them, and who reads or writes one of their files
+/// waits for it.
 enum PendingSaves {
-    private static let running = ConditionLock(0)
+    private static let running = ConditionLock<[(place: String, save: PendingSave)]>([])
+    private static let failed = Mutex<[PendingSave]>([])
     /// A child that was forked has none of them.
     private static let process: pid_t = {
         atexit { PendingSaves.waitAtExit() }
         return getpid()
     }()
 
-    static func begin() {
+    static func begin(_ save: PendingSave) {
         _ = process
-        running.change { count in
-            count += 1
+        let place = place(save.path)
+        running.change { running in
+            running.append((place, save))
             return ((), wakes: false)
         }
     }
 
-    static func end() {
-        running.change { count in
-            count -= 1
+    static func end(_ save: PendingSave) {
+        running.change { running in
+            running.removeAll { $0.save === save }
             return ((), wakes: true)
         }
+        if save.hasFailed { failed.withLock { $0.append(save) } }
+    }
+
+    /// Waits until nobody writes to a path.
+    static func wait(for path: String) {
+        if getpid() != process { return }
+        let place = place(path)
+        running.wait(until: { !$0.contains { $0.place == place } }) { _ in ((), wakes: false) }
+    }
+
+    /// One text for all paths to a file in a folder that is there.
+    private static func place(_ path: String) -> String {
+        let name = path.split(separator: "/").last.map(String.init) ?? ""
+        let folder = path.contains("/") ? String(path.dropLast(name.count)) : "."
+        return "\((try? SystemCall.resolve(folder)) ?? folder)/\(name)"
     }
 
     private static func waitAtExit() {
         guard getpid() == process else { return }
-        running.wait(until: { $0 == 0 }) { _ in ((), wakes: false) }
+        running.wait(until: { $0.isEmpty }) { _ in ((), wakes: false) }
+        for save in failed.withLock({ $0 }) {
+            if let error = save.takeFailure() { SystemCall.printError("error: \(save.path) was not saved: \(error)") }
+        }
     }
 }

@@ -53,6 +53,12 @@ public func save(_ state: StateDict, to path: String, options: SaveOptions = .re
 public func save(
     _ tree: StateTree, metadata: StateTree = [:], to path: String, options: SaveOptions = .replacing
 ) throws {
+    PendingSaves.wait(for: path)
+    try write(tree, metadata: metadata, to: path, options: options)
+}
+
+/// Saves a tree without a look at other saves of the same file.
+func write(_ tree: StateTree, metadata: StateTree, to path: String, options: SaveOptions) throws {
     switch try WritableFormat.forFile(path) {
     case .nnck: try Checkpoint.save(tree, metadata: metadata, to: path, options: options)
     case .safetensors:

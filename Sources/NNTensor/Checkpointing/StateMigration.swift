@@ -29,9 +29,11 @@ public struct StateMigration: Sendable {
 /// The entries of one module while they are brought to a newer version. All names are those inside of the module.
 ///
 /// Entries of a file are not read before they have to be: renaming, splitting and reshaping give views of the same storage.
-/// What is tied stays tied: the same step from the same values gives the same tensor, wherever it is taken.
+/// What is tied stays tied: equal results of the same values are one tensor, wherever they are made.
 public struct MigratingState {
-    fileprivate var state: StateDict
+    fileprivate var state: StateDict {
+        didSet { state.isMigrated = true }
+    }
     fileprivate let path: String
     private let type: String
     private let version: Int
@@ -81,7 +83,8 @@ public struct MigratingState {
 
     /// Adds an entry, or replaces one.
     public mutating func set(_ name: String, to value: @autoclosure () throws -> Tensor) throws {
-        state[path.joined(name)] = try result(identity) { [try value()] }[0]
+        callCount += 1
+        state[path.joined(name)] = try results.tied(value(), .init(sources: identity, call: callCount))
     }
 
     /// Replaces an entry by what `change` makes of it.
@@ -89,7 +92,8 @@ public struct MigratingState {
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is no such entry; what `change` throws.
     public mutating func update(_ name: String, _ change: (Tensor) throws -> Tensor) throws {
         let old = try entry(name, "update")
-        state[path.joined(name)] = try result([.init("", old)]) { [try noGrad { try change(old).detach() }] }[0]
+        let changed = try noGrad { try change(old).detach() }
+        state[path.joined(name)] = try results.tied(changed, .init(sources: [.init("", old)], call: 0))
     }
 
     /// Gives an entry another shape; its elements stay where they are, if they can.
@@ -97,7 +101,8 @@ public struct MigratingState {
     /// - Throws: ``TensorError`` if there is no such entry, or if its elements do not fit.
     public mutating func reshape(_ name: String, _ shape: [Int]) throws { try update(name) { try $0.reshape(shape) } }
 
-    /// Makes several entries of one, which goes away: views of it, one after another in a dimension.
+    /// Makes several entries of one, which goes away: its parts, one after another in a dimension; views of it, if their
+    /// elements lie together.
     ///
     /// - Parameter sizes: the extents of the parts; equal ones, unless given.
     /// - Throws: ``TensorError`` if there is no such entry, or if the sizes do not add up.
@@ -115,7 +120,12 @@ public struct MigratingState {
         try remove(name)
         var start = 0
         for (name, size) in zip(names, sizes) {
-            state[path.joined(name)] = try noGrad { try old.narrow(dimension, start..<start + size).detach() }
+            let part = try noGrad { try old.narrow(dimension, start..<start + size).detach() }
+            // Views that lie between each other would seem to be tied.
+            state[path.joined(name)] =
+                part.isContiguous
+                ? part
+                : try results.tied(noGrad { try part.contiguous() }, .init(sources: [.init("", part)], call: 0))
             start += size
         }
     }
@@ -125,9 +135,9 @@ public struct MigratingState {
     /// - Throws: ``TensorError`` if one of them is not there, or if their shapes do not fit.
     public mutating func merge(_ names: [String], into name: String, dimension: Int = 0) throws {
         let parts = try names.map { try entry($0, "merge") }
-        let merged = try result(parts.map { .init("", $0) }) {
-            [try noGrad { try concatenate(parts, dimension: dimension) }]
-        }[0]
+        let merged = try results.tied(
+            noGrad { try concatenate(parts, dimension: dimension) },
+            .init(sources: parts.map { .init("", $0) }, call: 0))
         for name in names { try remove(name) }
         state[path.joined(name)] = merged
     }
@@ -143,14 +153,6 @@ public struct MigratingState {
             operation: operation,
             reason: "in version \(version) of \(type)\(path.isEmpty ? "" : " at \"\(path)\"") there is no \"\(name)\"; "
                 + (known.isEmpty ? "there are no entries" : "there are \(known)"))
-    }
-
-    /// What a call makes of its sources; the same as before if it was made of the same ones.
-    private mutating func result(_ sources: [MigrationResults.Source], _ make: () throws -> [Tensor]) throws -> [Tensor]
-    {
-        callCount += 1
-        let key = MigrationResults.Key(type: type, version: version, call: callCount, sources: sources)
-        return try results.value(key, make)
     }
 
     fileprivate static func run(
@@ -175,20 +177,22 @@ private final class MigrationResults {
         }
     }
 
-    struct Key: Hashable {
-        let type: String
-        let version: Int
-        let call: Int
+    /// What a value was made of; for one that was made of nothing, the module, and which of its calls it was.
+    struct Origin: Hashable {
         let sources: [Source]
+        let call: Int
     }
 
-    private var values: [Key: [Tensor]] = [:]
+    private var values: [Origin: [Tensor]] = [:]
 
-    func value(_ key: Key, _ make: () throws -> [Tensor]) throws -> [Tensor] {
-        if let known = values[key] { return known }
-        let value = try make()
+    /// The value, or the one that was made of the same before, if the two are equal.
+    func tied(_ value: Tensor, _ origin: Origin) throws -> Tensor {
         // Modules without any entry are not one because of that.
-        if !key.sources.isEmpty { values[key] = value }
+        if origin.sources.isEmpty { return value }
+        for known in values[origin] ?? [] where known.dtype == value.dtype && known.shape == value.shape {
+            if try TiedValues.equal(known.stateTensor(), value.stateTensor()) { return known }
+        }
+        values[origin, default: []].append(value)
         return value
     }
 }
@@ -217,8 +221,8 @@ extension StateDict {
                 throw TensorError.unknownModuleVersion(
                     module: path, type: found.type, version: found.version, newestKnown: type.stateVersion)
             }
-            for version in found.version..<type.stateVersion {
-                guard let step = type.stateMigrations.first(where: { $0.version == version }) else { continue }
+            let steps = type.stateMigrations.filter { (found.version..<type.stateVersion).contains($0.version) }
+            for step in steps.sorted(by: { $0.version < $1.version }) {
                 state = try MigratingState.run(step, state, path, module.typeName, results)
             }
             state.modules[path] = .init(type: module.typeName, version: type.stateVersion)

@@ -56,6 +56,7 @@ public struct TrainingCheckpoint {
     ) throws {
         let contents = try TrainingContents(
             step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
+        PendingSaves.wait(for: path)
         try Checkpoint.save(contents.tree, metadata: contents.metadata, to: path, options: options)
     }
 
@@ -70,11 +71,11 @@ public struct TrainingCheckpoint {
     private init(_ opened: OpenedCheckpoint, _ options: LoadOptions) throws {
         (self.opened, self.options) = (opened, options)
         environment = try TrainingRecord.environment(in: opened.metadata, file: opened.name)
-        guard let step = opened.tree["step"]?.int, step >= 0 else {
-            throw opened.unexpected("a training checkpoint with a step")
+        guard let step = opened.tree["step"]?.int, TrainingContents.counts.contains(step) else {
+            throw opened.unexpected("a training checkpoint with a step from 0 to 2^53")
         }
         self.step = step
-        epoch = opened.tree["epoch"]?.int
+        epoch = opened.tree["epoch"]?.int.flatMap { TrainingContents.counts.contains($0) ? $0 : nil }
         values = opened.tree["values"] ?? [:]
         var metrics: [String: Double] = [:]
         for (key, value) in opened.tree["metrics"]?.children ?? [] {
@@ -83,34 +84,92 @@ public struct TrainingCheckpoint {
         self.metrics = metrics
     }
 
+    /// The number of the save among all of its folder's, if a ``CheckpointManager`` gave it one.
+    var sequence: Int { TrainingRecord.sequence(in: opened.metadata) }
+
     /// Puts what was saved into a program's model, optimizer and so on, and into the default random generator.
     ///
-    /// All parts are checked before anything is changed. Values are decoded straight into the memory of the model; what an
-    /// optimizer keeps gets fresh memory and replaces what it had when everything has been read. Parts that were saved and
-    /// are not asked for are passed over.
+    /// All parts are checked before anything is changed, the models together: what is shared between them counts too. Values
+    /// are decoded straight into the memory of the models; what an optimizer keeps gets fresh memory and replaces what it had
+    /// when everything has been read. It goes to the parameters of the same names. Gradients of the models are forgotten.
     ///
     /// - Parameters:
     ///   - parts: as for ``save(to:step:epoch:_:named:values:metrics:options:)``; a module needs all of its entries, see
     ///     ``Module/load(from:strict:prefix:options:renaming:)`` for less.
+    ///   - ignored: the names of parts that were saved and are not wanted. Otherwise they would be forgotten without a word.
     /// - Throws: ``TensorError/stateMismatch(_:)`` and what else does not fit;
-    ///   ``TensorError/unexpectedContents(file:expected:found:)`` if a part is not there;
+    ///   ``TensorError/unexpectedContents(file:expected:found:)`` if other parts are there than are asked for;
     ///   ``TensorError/partlyLoaded(file:changed:reason:)`` if the file proves to be damaged on the way.
-    public func restore(_ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:]) throws {
-        var all = try TrainingContents.named(parts, named)
-        // Models first: parameters of lazy modules have to be there before an optimizer's state is taken over.
-        all = all.filter { $0.part is Module } + all.filter { !($0.part is Module) }
-        all.append((TrainingContents.defaultGenerator, Generator.default))
-        var work = LoadingWork()
-        for (name, part) in all {
-            guard let tree = opened.tree[name] else {
-                let names = partNames.map { "\"\($0)\"" }.joined(separator: ", ")
-                throw TensorError.unexpectedContents(
-                    file: path, expected: "\"\(name)\"", found: names.isEmpty ? "no parts" : "the parts \(names)")
+    public func restore(
+        _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:], ignoring ignored: [String] = []
+    ) throws {
+        let all = try TrainingContents.named(parts, named)
+        try checkNames(all.map(\.name), ignored)
+        var (work, isMigrated) = try restoreModels(all)
+        let names = TrainingContents.parameterNames(all)
+        // A schedule sets an optimizer's rates, so it comes behind it.
+        let order: [(any TrainingPart) -> Bool] = [
+            { $0 is Optimizer }, { $0 is LearningRateScheduler },
+            { !($0 is Module) && !($0 is Optimizer) && !($0 is LearningRateScheduler) },
+        ]
+        let others = order.flatMap { isOfKind in all.filter { isOfKind($0.part) } }
+        for (name, part) in others + [(TrainingContents.defaultGenerator, Generator.default)] {
+            let saved = PartState(opened.tree[name] ?? .null)
+            guard let optimizer = part as? Optimizer else {
+                work.add(try part.restoration(from: saved, options: options).work, prefix: name)
+                continue
             }
-            var saved = PartState(tree)
-            if part is Module { saved.state = try opened.stateDict(below: name) }
-            work.add(try part.restoration(from: saved, options: options).work, prefix: name)
+            if isMigrated {
+                throw TensorError.invalidArgument(
+                    operation: "TrainingCheckpoint.restore",
+                    reason: "\(path): the model was migrated from an older version, so what \"\(name)\" kept for its "
+                        + "parameters does not fit them any more. Restore without it: ignoring: [\"\(name)\"]")
+            }
+            let type = "\(Swift.type(of: optimizer))"
+            if let found = TrainingRecord.type(of: name, in: opened.metadata), found != type {
+                throw TensorError.unexpectedContents(file: path, expected: "the state of \(type) as \"\(name)\"", found: "that of \(found)")
+            }
+            work.add(try optimizer.loading(saved.tree, names: names, allowsUninitialized: true), prefix: name)
         }
         try work.run(path, options)
+        for (_, part) in all { (part as? Module)?.zeroGrad() }
+    }
+
+    /// - Throws: ``TensorError/unexpectedContents(file:expected:found:)`` if other parts are there than are wanted.
+    private func checkNames(_ wanted: [String], _ ignored: [String]) throws {
+        func list(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
+        if let missing = wanted.first(where: { !partNames.contains($0) }) {
+            throw TensorError.unexpectedContents(
+                file: path, expected: "\"\(missing)\"", found: partNames.isEmpty ? "no parts" : "the parts \(list(partNames))")
+        }
+        let forgotten = partNames.filter { !wanted.contains($0) && !ignored.contains($0) }
+        if !forgotten.isEmpty {
+            throw TensorError.unexpectedContents(
+                file: path, expected: "only the parts \(list(wanted))",
+                found: "\(list(forgotten)) too. Restore all, or say that they are not wanted: ignoring: [\(list(forgotten))]")
+        }
+    }
+
+    /// Checks all models at once, so that what they share is seen.
+    private func restoreModels(
+        _ parts: [(name: String, part: any TrainingPart)]
+    ) throws -> (work: LoadingWork, isMigrated: Bool) {
+        var entries: [(name: String, tensor: Tensor)] = []
+        var values: [(name: String, tensor: Tensor?)] = []
+        var others: [String] = []
+        var isMigrated = false
+        for (name, part) in parts {
+            guard let module = part as? Module else { continue }
+            let state = try opened.stateDict(below: name).migrated(for: module)
+            isMigrated = isMigrated || state.isMigrated
+            entries += module.stateEntries().map { (name.joined($0.name), $0.tensor) }
+            values += state.entries.map { (name.joined($0.name), $0.tensor) }
+            others += state.otherNames.map { name.joined($0) }
+        }
+        var whole = StateDict(values)
+        (whole.file, whole.otherNames) = (path, others)
+        let plan = try LoadingPlan(entries, whole, options)
+        guard plan.mismatch.isEmpty else { throw TensorError.stateMismatch(plan.mismatch) }
+        return (try plan.work(), isMigrated)
     }
 }

@@ -5,23 +5,32 @@ struct TrainingContents {
     /// The names that parts can't have.
     static let reservedNames: Set<String> = ["step", "epoch", "values", "metrics", defaultGenerator]
     static let defaultGenerator = "default_generator"
+    /// The numbers that steps and epochs may have: all that a double can count.
+    static let counts = 0...(1 << 53)
 
     let tree: StateTree
     let metadata: StateTree
 
     init(
         step: Int, epoch: Int?, parts: [(name: String, part: any TrainingPart)], values: StateTree,
-        metrics: [String: Double]
+        metrics: [String: Double], sequence: Int = 0
     ) throws {
-        guard step >= 0 else {
-            throw TensorError.invalidArgument(operation: "TrainingCheckpoint", reason: "step \(step) is negative")
+        guard TrainingContents.counts.contains(step), epoch.map(TrainingContents.counts.contains) ?? true else {
+            throw TensorError.invalidArgument(
+                operation: "TrainingCheckpoint", reason: "step \(step) and epoch \(epoch ?? 0) should be from 0 to 2^53")
         }
         var root = StateDictionary()
         root["step"] = .integer(step)
         if let epoch { root["epoch"] = .integer(epoch) }
         var modules: [ModuleVersions.Module] = []
+        let names = TrainingContents.parameterNames(parts)
         for (name, part) in parts {
-            let saved = try part.trainingState()
+            let saved =
+                if let optimizer = part as? Optimizer {
+                    PartState(try optimizer.stateDict(names: names))
+                } else {
+                    try part.trainingState()
+                }
             root[name] = saved.tree
             modules += saved.state?.moduleVersions(below: name) ?? []
         }
@@ -34,8 +43,21 @@ struct TrainingContents {
         tree = .dictionary(root)
         var metadata = StateDictionary()
         ModuleVersions.write(modules, to: &metadata)
-        metadata[TrainingRecord.key] = TrainingRecord.current
+        metadata[TrainingRecord.key] = TrainingRecord.current(
+            types: parts.map { ($0.name, "\(type(of: $0.part))") }, sequence: sequence)
         self.metadata = .dictionary(metadata)
+    }
+
+    /// The names of all parameters of the models among the parts: `model.0.weight`.
+    static func parameterNames(_ parts: [(name: String, part: any TrainingPart)]) -> [ObjectIdentifier: String] {
+        var names: [ObjectIdentifier: String] = [:]
+        for (part, module) in parts {
+            for (name, parameter) in (module as? Module)?.namedParameters() ?? []
+            where names[ObjectIdentifier(parameter)] == nil {
+                names[ObjectIdentifier(parameter)] = part.joined(name)
+            }
+        }
+        return names
     }
 
     /// Parts by their names: those of their kinds, and those that were given.

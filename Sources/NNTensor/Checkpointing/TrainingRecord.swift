@@ -8,11 +8,24 @@ enum TrainingRecord {
     static func isPresent(in metadata: StateTree) -> Bool { metadata[key] != nil }
 
     /// The record of a checkpoint that is saved now.
-    static var current: StateTree {
+    ///
+    /// - Parameters:
+    ///   - types: the parts' types by their names.
+    ///   - sequence: the number of the save among all in its folder.
+    static func current(types: [(String, String)], sequence: Int) -> StateTree {
         let environment = TrainingEnvironment.current
         return .dictionary([
             ("version", 1), ("library", .string(environment.library)), ("kernel", .string(environment.kernel)),
+            ("sequence", .integer(sequence)), ("types", .dictionary(types.map { ($0.0, .string($0.1)) })),
         ])
+    }
+
+    /// The type of a part that was saved.
+    static func type(of part: String, in metadata: StateTree) -> String? { metadata[key]?["types"]?[part]?.string }
+
+    /// The number of the save among all in its folder; 0 if it was not numbered.
+    static func sequence(in metadata: StateTree) -> Int {
+        metadata[key]?["sequence"]?.int.flatMap { TrainingContents.counts.contains($0) ? $0 : nil } ?? 0
     }
 
     /// Where the checkpoint was saved.

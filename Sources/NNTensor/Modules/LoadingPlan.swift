@@ -6,7 +6,7 @@ struct LoadingPlan {
     private(set) var writes: [(name: String, tensor: Tensor, value: Tensor)] = []
     private let file: String?
 
-    init(_ model: [(name: String, tensor: Tensor)], _ state: StateDict, convertsDTypes: Bool = false) throws {
+    init(_ model: [(name: String, tensor: Tensor)], _ state: StateDict, _ options: LoadOptions) throws {
         file = state.file
         mismatch.file = file
         let known = Set(model.map(\.name))
@@ -24,7 +24,7 @@ struct LoadingPlan {
                 }
                 continue
             }
-            if Self.fits(value, tensor, convertsDTypes) {
+            if Self.fits(value, tensor, options.convertsDTypes) {
                 common.append((name, tensor, value))
             } else {
                 mismatch.different.append(.init(name: name, model: Self.text(tensor), state: Self.text(value)))
@@ -32,7 +32,7 @@ struct LoadingPlan {
         }
         let inModel = SharedNames(common.map { ($0.name, $0.tensor) })
         let inState = SharedNames(common.map { ($0.name, $0.value) })
-        mismatch.sharing = inModel.differences(from: inState)
+        if !options.ignoresSharing { mismatch.sharing = inModel.differences(from: inState) }
         if state.sharing == .unknown { try forgiveTies(common, model) }
         var written = Set<ObjectIdentifier>()
         for entry in common where written.insert(ObjectIdentifier(entry.tensor)).inserted { writes.append(entry) }

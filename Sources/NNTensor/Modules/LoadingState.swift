@@ -7,6 +7,8 @@ public struct LoadOptions: Sendable {
     public var only: (@Sendable (_ name: String) -> Bool)?
     /// Whether values of another dtype are converted to the model's; otherwise they do not fit.
     public var convertsDTypes: Bool
+    /// Whether it does not matter what is shared with what; otherwise model and file have to agree, if the file can tell.
+    public var ignoresSharing: Bool
     /// Whether all checksums of a container are checked before anything in the model is changed. That reads the file twice.
     public var verifiesFirst: Bool
     /// How many threads work; the processors that the process may use, unless set.
@@ -18,11 +20,12 @@ public struct LoadOptions: Sendable {
 
     /// The usual options: everything, nothing converted, each chunk verified when it is read.
     public init(
-        only: (@Sendable (_ name: String) -> Bool)? = nil, convertsDTypes: Bool = false, verifiesFirst: Bool = false,
-        threads: Int? = nil, cancellation: Cancellation? = nil, limits: ReadLimits = ReadLimits()
+        only: (@Sendable (_ name: String) -> Bool)? = nil, convertsDTypes: Bool = false, ignoresSharing: Bool = false,
+        verifiesFirst: Bool = false, threads: Int? = nil, cancellation: Cancellation? = nil, limits: ReadLimits = ReadLimits()
     ) {
         self.only = only
         self.convertsDTypes = convertsDTypes
+        self.ignoresSharing = ignoresSharing
         self.verifiesFirst = verifiesFirst
         self.threads = threads
         self.cancellation = cancellation
@@ -62,6 +65,6 @@ extension Module {
             state = try state.renamed { only($0) ? $0 : nil }
             entries = entries.filter { only($0.name) }
         }
-        return try LoadingPlan(entries, state, convertsDTypes: options.convertsDTypes)
+        return try LoadingPlan(entries, state, options)
     }
 }

@@ -27,6 +27,8 @@ public struct StateDict {
 
     /// The file that the entries come from.
     var file: String?
+    /// Whether a migration changed anything.
+    var isMigrated = false
     /// The names of what is no tensor where the entries come from.
     var otherNames: [String] = []
 
@@ -90,7 +92,7 @@ public struct StateDict {
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if two entries get one name; what `rename` throws.
     public func renamed(_ rename: (String) throws -> String?) throws -> StateDict {
         var renamed = StateDict()
-        (renamed.sharing, renamed.file) = (sharing, file)
+        (renamed.sharing, renamed.file, renamed.isMigrated) = (sharing, file, isMigrated)
         // The old names by the new ones.
         var places: [String: String] = [:]
         for (name, tensor) in tensors {

@@ -24,7 +24,7 @@ enum TiedValues {
     private static let stepSize = 1 << 20
 
     /// Whether the bytes of all elements are equal.
-    private static func equal(_ left: StateTensor, _ right: StateTensor) throws -> Bool {
+    static func equal(_ left: StateTensor, _ right: StateTensor) throws -> Bool {
         guard left.layout.isContiguous && right.layout.isContiguous else {
             return try elements(left.loadedAlone()) == elements(right.loadedAlone())
         }

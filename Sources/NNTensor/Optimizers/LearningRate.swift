@@ -89,13 +89,13 @@ public final class LearningRateScheduler {
 
     /// Checks a state dict; gives what takes it over.
     func loading(_ stateDict: StateTree) throws -> () -> Void {
-        guard let count = stateDict["last_epoch"]?.int, count >= 0 else {
+        guard let count = stateDict["last_epoch"]?.int, TrainingContents.counts.contains(count) else {
             throw TensorError.invalidArgument(
                 operation: "LearningRateScheduler.load(stateDict:)",
                 reason: "there is no number of steps, \"last_epoch\"")
         }
         guard case .list(let list, _)? = stateDict["base_lrs"], list.count == first.count,
-            case let rates = list.compactMap(\.number), rates.count == list.count
+            case let rates = list.compactMap(\.number).filter({ $0 >= 0 && $0.isFinite }), rates.count == list.count
         else {
             throw TensorError.invalidArgument(
                 operation: "LearningRateScheduler.load(stateDict:)",

@@ -5,7 +5,11 @@ extension Optimizer {
     /// with learning rates, other options and the numbers of their parameters. The tensors are the optimizer's own.
     ///
     /// - Throws: `StoreError` if a layout can't be stored.
-    public final func stateDict() throws -> StateTree {
+    public final func stateDict() throws -> StateTree { try stateDict(names: [:]) }
+
+    /// - Parameter names: the names of parameters in the models that they belong to. Where those of a whole group are known,
+    ///   they are part of the state, `param_names`.
+    final func stateDict(names: [ObjectIdentifier: String]) throws -> StateTree {
         var state = StateDictionary()
         var next = 0
         var parameterGroups: [StateTree] = []
@@ -16,8 +20,9 @@ extension Optimizer {
                 let kept = try self.state(of: number).map { ($0.name, StateTree.tensor(try $0.tensor.stateTensor())) }
                 if !kept.isEmpty { state[.integer(number)] = .dictionary(kept) }
             }
-            parameterGroups.append(
-                .dictionary(options(of: group) + [("params", .list(numbers.map { .integer($0) }))]))
+            var entries = options(of: group) + [("params", .list(numbers.map { .integer($0) }))]
+            if let names = group.names(names) { entries.append(("param_names", .list(names.map { .string($0) }))) }
+            parameterGroups.append(.dictionary(entries))
         }
         return .dictionary([("state", .dictionary(state)), ("param_groups", .list(parameterGroups))])
     }
@@ -31,9 +36,14 @@ extension Optimizer {
 
     /// Checks a state dict; gives what takes it over.
     ///
-    /// - Parameter allowsUninitialized: whether parameters may be without a value yet, because they get one before the work
-    ///   is finished.
-    final func loading(_ stateDict: StateTree, allowsUninitialized: Bool = false) throws -> LoadingWork {
+    /// - Parameters:
+    ///   - names: the names of parameters in the models that they belong to. Where both sides have names, these say which
+    ///     parameter is which, and not the order.
+    ///   - allowsUninitialized: whether parameters may be without a value yet, because they get one before the work is
+    ///     finished.
+    final func loading(
+        _ stateDict: StateTree, names: [ObjectIdentifier: String] = [:], allowsUninitialized: Bool = false
+    ) throws -> LoadingWork {
         let name = "\(type(of: self))"
         guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"]
         else {
@@ -45,6 +55,7 @@ extension Optimizer {
         }
         // A number in the state dict stands for the parameter at the same place of the same group.
         var numbers: [StateKey: Int] = [:]
+        var first = 0
         var fresh = groups
         for (place, (group, options)) in zip(groups, saved).enumerated() {
             guard case .list(let saved, _)? = options["params"], saved.count == group.parameters.count else {
@@ -52,14 +63,16 @@ extension Optimizer {
                     name,
                     "group \(place) has \(group.parameters.count) parameters here and not as many in the state dict")
             }
-            for number in saved {
+            let places = try group.places(of: options["param_names"], names, group: place, name)
+            for (position, number) in saved.enumerated() {
                 guard let key = number.int else {
                     throw OptimizerState.error(name, "group \(place): \"params\" should be numbers")
                 }
-                guard numbers.updateValue(numbers.count, forKey: .integer(key)) == nil else {
+                guard numbers.updateValue(first + places[position], forKey: .integer(key)) == nil else {
                     throw OptimizerState.error(name, "parameter \(key) is in two places of the groups")
                 }
             }
+            first += saved.count
             fresh[place].learningRate = try options.number("lr", of: name)
             fresh[place].weightDecay = try options.number("weight_decay", of: name)
         }
@@ -70,6 +83,12 @@ extension Optimizer {
         var work = LoadingWork()
         let states = try prepareStates(state, numbers, name, allowsUninitialized, &work)
         work.finishing.append {
+            for (number, kept) in states {
+                guard let step = try kept["step"]?.item() else { continue }
+                guard step >= 0, step <= Double(TrainingContents.counts.upperBound) else {
+                    throw OptimizerState.error(name, "the number of steps of parameter \(number) is \(step)")
+                }
+            }
             if let first = saved.first { try self.setOptions(first) }
             if allowsUninitialized {
                 let likeParameters = Set(self.stateNames.filter(\.isLikeParameter).map(\.name))
@@ -134,6 +153,34 @@ extension Optimizer {
     }
 }
 
+extension Optimizer.ParameterGroup {
+    /// The names of all its parameters, if they are known.
+    fileprivate func names(_ names: [ObjectIdentifier: String]) -> [String]? {
+        let found = parameters.compactMap { names[ObjectIdentifier($0)] }
+        return found.count == parameters.count ? found : nil
+    }
+
+    /// For each of the saved parameters, which of the group's it is: the one of its name where names are known on both
+    /// sides, otherwise the one at its place.
+    fileprivate func places(
+        of saved: StateTree?, _ names: [ObjectIdentifier: String], group: Int, _ optimizer: String
+    ) throws -> [Int] {
+        guard case .list(let list, _)? = saved, list.count == parameters.count, let own = self.names(names) else {
+            return Array(parameters.indices)
+        }
+        var places: [String: Int] = [:]
+        for (place, name) in own.enumerated() { places[name] = place }
+        return try list.map { name in
+            guard let name = name.string, let place = places.removeValue(forKey: name) else {
+                throw OptimizerState.error(
+                    optimizer,
+                    "group \(group) has the state of \"\(name.string ?? "?")\", and the model no such parameter in it")
+            }
+            return place
+        }
+    }
+}
+
 enum OptimizerState {
     /// Checks that something that is kept for a parameter has its dtype and shape.
     static func check(
@@ -158,7 +205,7 @@ extension StateTree {
 
     /// A learning rate and the like.
     func number(_ key: String, of name: String) throws -> Double {
-        guard let value = self[key]?.number, value >= 0 else {
+        guard let value = self[key]?.number, value >= 0, value.isFinite else {
             throw OptimizerState.error(name, "\"\(key)\" should be a number that is not negative")
         }
         return value
