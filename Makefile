@@ -17,7 +17,7 @@ help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
-	@echo "make test-kill         kill imports and migrations at random moments (MODEL=path, RUNS=50)"
+	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make format            format the sources"
 	@echo "make clean             remove what was built"
@@ -57,6 +57,8 @@ RUNS ?= 50
 test-kill: build
 	@scripts/kill-imports "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
 	@scripts/kill-migrations "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
+	$(SWIFT) build -c release --product Train
+	@scripts/kill-training "$$($(SWIFT) build -c release --show-bin-path)/Train" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
 
 # The programs that benchmarks compare with; about a gigabyte.
 .build-bench-venv/complete: Benchmarks/requirements.txt

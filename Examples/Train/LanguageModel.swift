@@ -13,10 +13,11 @@ final class LanguageModel: Module {
     let norm = LayerNorm(width)
     let head: Linear
 
-    init(vocabulary: Int) {
+    init(vocabulary: Int) throws {
         embedding = Embedding(vocabulary, Self.width)
         head = Linear(Self.width, vocabulary, bias: false)
         super.init()
+        try Initializer.normal(embedding.weight, standardDeviation: 0.1)
         head.weight = embedding.weight
     }
 

@@ -30,7 +30,7 @@ struct Train: ParsableCommand {
     func run() throws {
         manualSeed(2026)
         let text = Text(sentences: 2000)
-        let net = LanguageModel(vocabulary: text.alphabet.count)
+        let net = try LanguageModel(vocabulary: text.alphabet.count)
         let optimizer = AdamW(net.parameters(), learningRate: 3e-3)
         let scheduler = LearningRateScheduler(optimizer, .cosine(over: steps).after(warmUp: 20))
         let losses = MetricAccumulator()

@@ -181,7 +181,7 @@ struct StateMigrationTests {
         let fused = Tensor([1.0, 2, 3, 4, 5, 6], shape: [2, 3])
         var state = StateDict([
             ("0.weight", weight), ("0.scale", Tensor([2.0, 2])), ("0.fused", fused),
-            ("1.weight", weight), ("1.scale", Tensor([3.0, 3])), ("1.fused", fused.clone()),
+            ("1.weight", weight), ("1.scale", Tensor([3.0, 3])), ("1.fused", try fused.clone()),
         ])
         for path in ["0", "1"] { state.modules[path] = .init(type: "Fused", version: 1) }
         let net = (Fused(), Fused())

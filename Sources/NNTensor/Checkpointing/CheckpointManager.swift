@@ -118,7 +118,10 @@ public final class CheckpointManager: Sendable {
     ///
     /// - Throws: `StoreError` if the folder can't be read.
     public var steps: [Int] {
-        get throws { try SystemCall.names(in: folder).compactMap(CheckpointName.step).sorted() }
+        get throws {
+            try SystemCall.names(in: folder).compactMap(CheckpointName.step)
+                .filter { try SystemCall.status(path(step: $0))?.kind == .file }.sorted()
+        }
     }
 
     /// Where the checkpoint of a step is, or would be.
