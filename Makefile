@@ -73,6 +73,7 @@ bench: .build-bench-venv/complete
 	.build-bench-venv/bin/python Benchmarks/prepare.py --out .build-bench-data
 	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)
 	.build-bench-venv/bin/python Benchmarks/compare_tensors.py
+	.build-bench-venv/bin/python Benchmarks/compare_models.py
 
 format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources

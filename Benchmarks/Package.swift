@@ -23,6 +23,12 @@ let package = Package(
                 .product(name: "NNTensor", package: "nnstore"),
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ]),
+        .executableTarget(
+            name: "model-bench",
+            dependencies: [
+                .product(name: "NNStore", package: "nnstore"), .product(name: "NNTensor", package: "nnstore"),
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )
