@@ -1,5 +1,4 @@
 import Foundation
-import NNStore
 import NNTensor
 
 func files() throws {
@@ -7,24 +6,30 @@ func files() throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent(name)
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
-    let options = SaveOptions(existing: .replace)
 
     section("Loading and saving tensors")
     let x = Tensor.arange(4)
     let file = folder.appendingPathComponent("x.nnck").path
-    let values: StateTree = ["x": .tensor(try x.stateTensor()), "y": [.tensor(try Tensor.zeros(4).stateTensor())]]
-    try Checkpoint.save(values, to: file, options: options)
-    let tree = try Checkpoint.open(file).readAll()
-    print(tree["x"]?.tensor?.shape ?? [], tree["y"]?[0]?.tensor?.dtype.name ?? "")
+    try save(x, to: file)
+    let x2: Tensor = try load(file)
+    print(x2)
+    let y = Tensor.zeros(4)
+    try save([x, y], to: file)
+    let both: [Tensor] = try load(file)
+    print(both)
+    try save(["x": x, "y": y], to: file)
+    let named: [String: Tensor] = try load(file)
+    print(named.sorted { $0.key < $1.key })
 
     section("Loading and saving model parameters")
     let net = MLP()
     let batch = Tensor.randn(2, 20)
-    let y = try net(batch)
-    let parameters = folder.appendingPathComponent("mlp.nnck").path
-    try Checkpoint.save(net.stateDict().stateTree(), to: parameters, options: options)
+    let expected = try net(batch)
+    let parameters = folder.appendingPathComponent("mlp.params").path
+    try save(net.stateDict(), to: parameters)
     let clone = MLP()
-    try clone.load(stateDict: StateDict(Checkpoint.open(parameters).readAll()))
+    try clone.load(parameters)
     clone.eval()
-    print(try (clone(batch) .== y).all().item() == 1)
+    print(clone)
+    print(try (clone(batch) .== expected).all().item() == 1)
 }
