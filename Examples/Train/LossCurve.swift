@@ -31,7 +31,10 @@ struct LossCurve: CustomStringConvertible {
             let edge = row == height - 1 ? label(high) : row == 0 ? label(low) : "      "
             return "\(edge) ┤\(String(bars))"
         }
-        return (["loss"] + lines + ["       0" + String(repeating: " ", count: max(1, width - 4)) + "\(losses.count) steps"])
+        return
+            (["loss"] + lines + [
+                "       0" + String(repeating: " ", count: max(1, width - 4)) + "\(losses.count) steps"
+            ])
             .joined(separator: "\n")
     }
 }

@@ -21,7 +21,7 @@ struct RenamingArgument: ExpressibleByArgument {
             texts = argument.split(separator: ",")
         }
         do {
-            rules = try texts.map { try PathRenaming.Rule(String($0).trimmed) }
+            rules = try texts.map { try PathRenaming.Rule(String($0).trimmedSides) }
         } catch {
             Terminal.error("error: \(printable("\(error)"))")
             return nil
@@ -38,7 +38,10 @@ struct RenamingArgument: ExpressibleByArgument {
 }
 
 extension String {
-    fileprivate var trimmed: String {
-        String(drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+    /// The text without spaces at its ends and around `=`.
+    fileprivate var trimmedSides: String {
+        split(separator: "=", omittingEmptySubsequences: false).map { side in
+            String(side.drop(while: \.isWhitespace).reversed().drop(while: \.isWhitespace).reversed())
+        }.joined(separator: "=")
     }
 }

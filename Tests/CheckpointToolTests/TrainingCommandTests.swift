@@ -33,7 +33,10 @@ struct TrainingCommandTests {
         let text = try Tool.run("list", file).output
         #expect(text.contains("\nmodules, with versions: Net 2, Block 3 (2)\n"))
         let tree = try Tool.run("list", "--tree", file).output
-        for line in ["  step  100", "  optimizer  dictionary (1)", "        lr  0.5", "  model.body.0  Block, version 3", "modules  (3)"] {
+        for line in [
+            "  step  100", "  optimizer  dictionary (1)", "        lr  0.5", "  model.body.0  Block, version 3",
+            "modules  (3)",
+        ] {
             #expect(tree.contains("\n\(line)\n"), "\(line) in \(tree)")
         }
         let modules = try #require(Tool.run("list", "--json", file).json["modules"] as? [[String: Any]])
@@ -72,7 +75,9 @@ struct TrainingCommandTests {
         try Data("# new names\nmodel.body = model.layers\n\nmodel.head=model.output\n".utf8).write(
             to: URL(fileURLWithPath: folder.path("rules.txt")))
         let before = try Data(contentsOf: URL(fileURLWithPath: file))
-        #expect(try Tool.run("migrate", "--in-place", "--dry-run", file, "--rename", "@" + folder.path("rules.txt")).status == 0)
+        #expect(
+            try Tool.run("migrate", "--in-place", "--dry-run", file, "--rename", "@" + folder.path("rules.txt")).status
+                == 0)
         #expect(try Data(contentsOf: URL(fileURLWithPath: file)) == before)
         #expect(try Tool.run("migrate", "--in-place", file, "--rename", "@" + folder.path("rules.txt")).status == 0)
         #expect(try Tool.run("show", file, "model.output").status == 0)

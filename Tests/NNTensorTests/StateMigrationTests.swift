@@ -110,7 +110,9 @@ struct StateMigrationTests {
         // What an optimizer kept is for other parameters.
         let (optimizer, later) = (SGD(old.parameters()), SGD(resumed.parameters()))
         try TrainingCheckpoint.save(to: folder.path("t2.nnck"), step: 3, old, optimizer)
-        #expect(throws: TensorError.self) { try TrainingCheckpoint.open(folder.path("t2.nnck")).restore(resumed, later) }
+        #expect(throws: TensorError.self) {
+            try TrainingCheckpoint.open(folder.path("t2.nnck")).restore(resumed, later)
+        }
         try TrainingCheckpoint.open(folder.path("t2.nnck")).restore(resumed, ignoring: ["optimizer"])
         try TrainingCheckpoint.open(folder.path("t1.nnck")).restore(resumed)
         try check(resumed, old)

@@ -28,7 +28,12 @@ struct ModelBenchmark: ParsableCommand {
         let path = "\(folder)/model.nnck"
         switch operation {
         case "save":
-            try time("save+fsync", before: { unlink(path); sync() }) { try net.save(to: path) }
+            try time(
+                "save+fsync",
+                before: {
+                    unlink(path); sync()
+                }
+            ) { try net.save(to: path) }
         case "load":
             if access(path, F_OK) != 0 { try net.save(to: path) }
             try time("load") { try net.load(from: path) }
@@ -38,7 +43,12 @@ struct ModelBenchmark: ParsableCommand {
             // The first one also makes the memory for the snapshot.
             for name in ["stop, first", "stop"] {
                 var last: PendingSave?
-                try time(name, runs: name == "stop" ? runs : 0, before: { try last?.wait(); unlink(path); sync() }) {
+                try time(
+                    name, runs: name == "stop" ? runs : 0,
+                    before: {
+                        try last?.wait(); unlink(path); sync()
+                    }
+                ) {
                     last = try net.saveAsync(to: path, saver: saver)
                 }
                 try last?.wait()

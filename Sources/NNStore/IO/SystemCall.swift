@@ -239,7 +239,8 @@ package enum SystemCall {
     /// Writes a line to standard error, in one piece; what can't be said there is not said.
     package static func printError(_ line: String) {
         // What a file has put into a name must not move a cursor.
-        let text = String(line.map { $0.isNewline || $0.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7f } ? "?" : $0 })
+        let text = String(
+            line.map { $0.isNewline || $0.unicodeScalars.contains { $0.value < 0x20 || $0.value == 0x7f } ? "?" : $0 })
         Array((text + "\n").utf8).withRawSpan { try? writeAll(.standardError, $0, path: "standard error") }
     }
 

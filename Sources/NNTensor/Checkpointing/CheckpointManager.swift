@@ -101,7 +101,8 @@ public final class CheckpointManager: Sendable {
         }
         guard options.isDurable else {
             throw TensorError.invalidArgument(
-                operation: "CheckpointManager", reason: "saves have to be durable, because older checkpoints are removed")
+                operation: "CheckpointManager",
+                reason: "saves have to be durable, because older checkpoints are removed")
         }
         (self.folder, self.rules, self.options, self.loading, self.report) = (folder, rules, options, loading, report)
         if try SystemCall.status(folder) == nil { try SystemCall.createFolder(folder) }
@@ -264,7 +265,8 @@ public final class CheckpointManager: Sendable {
             known.withLock { $0.isTaken = false }
             throw TensorError.invalidArgument(
                 operation: "CheckpointManager",
-                reason: "\(folder) has checkpoints of an earlier training, up to step \(last), which new ones would replace. "
+                reason:
+                    "\(folder) has checkpoints of an earlier training, up to step \(last), which new ones would replace. "
                     + "Go on from them with newest(), or choose another folder")
         }
         for step in steps { _ = record(of: step) }

@@ -101,7 +101,8 @@ public struct TrainingCheckpoint {
     ///   ``TensorError/unexpectedContents(file:expected:found:)`` if other parts are there than are asked for;
     ///   ``TensorError/partlyLoaded(file:changed:reason:)`` if the file proves to be damaged on the way.
     public func restore(
-        _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:], ignoring ignored: [String] = []
+        _ parts: any TrainingPart..., named: KeyValuePairs<String, any TrainingPart> = [:],
+        ignoring ignored: [String] = []
     ) throws {
         let all = try TrainingContents.named(parts, named)
         try checkNames(all.map(\.name), ignored)
@@ -127,7 +128,8 @@ public struct TrainingCheckpoint {
             }
             let type = "\(Swift.type(of: optimizer))"
             if let found = TrainingRecord.type(of: name, in: opened.metadata), found != type {
-                throw TensorError.unexpectedContents(file: path, expected: "the state of \(type) as \"\(name)\"", found: "that of \(found)")
+                throw TensorError.unexpectedContents(
+                    file: path, expected: "the state of \(type) as \"\(name)\"", found: "that of \(found)")
             }
             work.add(try optimizer.loading(saved.tree, names: names, allowsUninitialized: true), prefix: name)
         }
@@ -140,13 +142,16 @@ public struct TrainingCheckpoint {
         func list(_ names: [String]) -> String { names.map { "\"\($0)\"" }.joined(separator: ", ") }
         if let missing = wanted.first(where: { !partNames.contains($0) }) {
             throw TensorError.unexpectedContents(
-                file: path, expected: "\"\(missing)\"", found: partNames.isEmpty ? "no parts" : "the parts \(list(partNames))")
+                file: path, expected: "\"\(missing)\"",
+                found: partNames.isEmpty ? "no parts" : "the parts \(list(partNames))")
         }
         let forgotten = partNames.filter { !wanted.contains($0) && !ignored.contains($0) }
         if !forgotten.isEmpty {
             throw TensorError.unexpectedContents(
                 file: path, expected: "only the parts \(list(wanted))",
-                found: "\(list(forgotten)) too. Restore all, or say that they are not wanted: ignoring: [\(list(forgotten))]")
+                found:
+                    "\(list(forgotten)) too. Restore all, or say that they are not wanted: ignoring: [\(list(forgotten))]"
+            )
         }
     }
 

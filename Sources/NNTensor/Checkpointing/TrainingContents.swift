@@ -17,7 +17,8 @@ struct TrainingContents {
     ) throws {
         guard TrainingContents.counts.contains(step), epoch.map(TrainingContents.counts.contains) ?? true else {
             throw TensorError.invalidArgument(
-                operation: "TrainingCheckpoint", reason: "step \(step) and epoch \(epoch ?? 0) should be from 0 to 2^53")
+                operation: "TrainingCheckpoint", reason: "step \(step) and epoch \(epoch ?? 0) should be from 0 to 2^53"
+            )
         }
         var root = StateDictionary()
         root["step"] = .integer(step)

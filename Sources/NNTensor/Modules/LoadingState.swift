@@ -21,7 +21,8 @@ public struct LoadOptions: Sendable {
     /// The usual options: everything, nothing converted, each chunk verified when it is read.
     public init(
         only: (@Sendable (_ name: String) -> Bool)? = nil, convertsDTypes: Bool = false, ignoresSharing: Bool = false,
-        verifiesFirst: Bool = false, threads: Int? = nil, cancellation: Cancellation? = nil, limits: ReadLimits = ReadLimits()
+        verifiesFirst: Bool = false, threads: Int? = nil, cancellation: Cancellation? = nil,
+        limits: ReadLimits = ReadLimits()
     ) {
         self.only = only
         self.convertsDTypes = convertsDTypes
