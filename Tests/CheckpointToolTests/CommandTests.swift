@@ -43,7 +43,7 @@ struct CommandTests {
     func listJSON() throws {
         let path = try container()
         let json = try Tool.run("list", path, "--json", "--digest").json
-        #expect(Set(json.keys) == ["file", "format", "version", "metadata", "tensors", "aliases"])
+        #expect(Set(json.keys) == ["file", "format", "version", "metadata", "modules", "tensors", "aliases"])
         #expect(json["file"] as? String == path)
         #expect(json["format"] as? String == "nnck")
         #expect(json["version"] as? Int == 2)

@@ -28,7 +28,8 @@ struct BuildersGuideTests {
             "Sequential: [2, 10]", "code in forward: true", "all of them together: []", "no gradient yet: true",
             "0.weight [8, 4]", "100.0", "true 6", "normal: true 0.0", "constant: [1.0, 1.0, 1.0, 1.0]", "42.0",
             "<UninitializedParameter> false", "  (0): Linear(in_features=20, out_features=256, bias=True)",
-            "tensor([-2., -1.,  0.,  1.,  2.])", "the mean is small: true", "[5, 3] [2, 3]", "[tensor([0, 1, 2, 3]), tensor([0., 0., 0., 0.])]", "true",
+            "tensor([-2., -1.,  0.,  1.,  2.])", "the mean is small: true", "[5, 3] [2, 3]",
+            "[tensor([0, 1, 2, 3]), tensor([0., 0., 0., 0.])]", "true",
             "cpu cpu",
         ] {
             #expect(lines.contains(line), "\(line)")
