@@ -25,8 +25,7 @@ extension CheckpointFile {
     /// The metadata for a person or another tool: without the library's own entries.
     func visibleMetadata() throws -> StateDictionary {
         guard case .dictionary(let entries) = try metadata() else { return StateDictionary() }
-        return StateDictionary(
-            keyed: entries.filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) })
+        return entries.withoutLibraryEntries
     }
 
     /// The format for a person: `container 1.0, saved with fast` or `safetensors`.

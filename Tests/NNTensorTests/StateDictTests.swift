@@ -65,6 +65,15 @@ struct StateDictTests {
         #expect(try net[0].weight.elements(as: Float.self) == Array(repeating: 0, count: 6))
     }
 
+    @Test("are made of dictionaries of tensors, and of nothing else")
+    func otherTrees() throws {
+        let tensor = try Tensor.zeros(1).stateTree()
+        #expect(try StateDict(["a": ["b": tensor]]).keys == ["a.b"])
+        for tree: StateTree in [["a": [tensor]], ["a": 1], [tensor], tensor] {
+            #expect(throws: TensorError.self) { try StateDict(tree) }
+        }
+    }
+
     @Test("record types and versions of modules")
     func versions() {
         let state = Sequential(Linear(1, 1), Version2()).stateDict()

@@ -200,13 +200,10 @@ public final class Checkpoint: Sendable {
     public func read(_ entry: TensorEntry, rows: Range<Int>? = nil, threads: Int? = nil) throws -> StateTensor {
         let storage = try storage(of: entry)
         let layout = if let rows { try entry.layout.rows(rows) } else { entry.layout }
-        let range = StorageVisibility([layout]).range
-        try checkMemory(range.count)
-        let memory = try Memory.allocate(range.count)
-        try ChunkReader(self).read(range, of: storage, into: memory, threads: threads)
         return try StateTensor(
-            storage: Storage(memory: memory), layout: layout.rebased(by: range.lowerBound),
-            requiresGrad: entry.requiresGrad, tag: entry.tag)
+            storage: Storage(backing: ContainerBacking(self, storage)), layout: layout,
+            requiresGrad: entry.requiresGrad, tag: entry.tag
+        ).loadedAlone(threads: threads)
     }
 
     /// Copies a tensor's elements, or those of rows of its first dimension, to `destination` in row-major order, one
@@ -312,11 +309,7 @@ public final class Checkpoint: Sendable {
 
     /// Refuses what is more than the caller's limit, before it is allocated.
     func checkMemory(_ byteCount: Int) throws(StoreError) {
-        guard byteCount <= index.limits.maximumBytesInMemory else {
-            throw .limitExceeded(
-                file: name, what: "memory for tensors, in bytes,", limit: index.limits.maximumBytesInMemory,
-                found: byteCount == .max ? "more than 2^63" : String(byteCount))
-        }
+        try index.limits.checkMemory(byteCount, file: name)
     }
 }
 

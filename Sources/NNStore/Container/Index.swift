@@ -19,6 +19,17 @@ public struct ReadLimits: Sendable {
         self.maximumNodes = maximumNodes
         self.maximumValueSize = maximumValueSize
     }
+
+    /// Refuses what is more than may be in memory, before it is allocated.
+    ///
+    /// - Parameter byteCount: the greatest integer stands for more than there is.
+    package func checkMemory(_ byteCount: Int, file: String) throws(StoreError) {
+        guard byteCount <= maximumBytesInMemory else {
+            throw .limitExceeded(
+                file: file, what: "memory for tensors, in bytes,", limit: maximumBytesInMemory,
+                found: byteCount == .max ? "more than 2^63" : String(byteCount))
+        }
+    }
 }
 
 /// The index of an open container: looks rows up and validates what it touches.

@@ -59,7 +59,7 @@ package struct TensorTransfer {
                 guard copy.source.layout.isContiguous && copy.destination.layout.isContiguous else {
                     try finishBatch()
                     try cancellation?.check()
-                    let source = try copy.source.loadedAlone()
+                    let source = try copy.source.loadedAlone(threads: threads)
                     begun.withLock { _ = $0.insert(number) }
                     try copy.destination.setElements(from: source)
                     continue
@@ -218,11 +218,20 @@ private struct PieceBatch {
 extension StateTensor {
     /// The tensor over memory of its own that holds just the bytes between its first and last element, if it is not in
     /// memory; so that its storage is not drawn into memory to stay there.
-    package func loadedAlone() throws -> StateTensor {
-        if layout.isEmpty || storage.isResident { return self }
+    ///
+    /// - Throws: ``StoreError/limitExceeded(file:what:limit:found:)`` if that is more than a container's limits allow; what
+    ///   reading throws.
+    package func loadedAlone(threads: Int? = nil) throws -> StateTensor {
+        if storage.isResident { return self }
         let range = StorageVisibility([layout]).range
+        let container = storage.backing as? ContainerBacking
+        try container?.checkpoint.checkMemory(range.count)
         let memory = try Memory.allocate(range.count)
-        try memory.withMutableBytes(in: 0..<memory.byteCount) { try storage.read(range, into: &$0) }
+        if let container {
+            try ChunkReader(container.checkpoint).read(range, of: container.row, into: memory, threads: threads)
+        } else {
+            try memory.withMutableBytes(in: 0..<memory.byteCount) { try storage.read(range, into: &$0) }
+        }
         var tensor = self
         tensor.layout = try layout.rebased(by: range.lowerBound)
         tensor.storage = Storage(memory: memory)

@@ -58,9 +58,9 @@ extension Checkpoint {
     /// Writes this container in another format version to `path`, which may be its own.
     ///
     /// Trees, storages, ids of storages, digests and the content id stay (but for a renaming, if one is asked for); so does
-    /// the compression, as the other version has it. Every chunk is checked on the way: those that are encoded anew against their digests, those that are
-    /// copied against their checksums. The new file is read back and verified in full before it takes its place in one
-    /// step; until then the destination is as it was. The step is added to the history.
+    /// the compression, as the other version has it. Every chunk is checked on the way: those that are encoded anew
+    /// against their digests, those that are copied against their checksums. The new file is read back and verified in full
+    /// before it takes its place in one step; until then the destination is as it was. The step is added to the history.
     ///
     /// - Throws: ``StoreError``: this container is damaged, the destination can't be written, something would be lost
     ///   (``obstacle(toMigrating:)``), or a rule of the renaming is about no entry.

@@ -97,6 +97,11 @@ public struct StateDictionary: Sendable {
         set { entries[.text(key)] = newValue }
     }
 
+    /// The entries of metadata that are the user's: without those that the library keeps for itself (spec section 8).
+    package var withoutLibraryEntries: StateDictionary {
+        StateDictionary(keyed: filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) }, tag: tag)
+    }
+
     /// The keys in order.
     public var keys: [StateKey] { Array(entries.keys) }
 }

@@ -220,7 +220,7 @@ public final class CheckpointManager: Sendable {
         let contents = try TrainingContents(
             step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics,
             sequence: sequence)
-        try Checkpoint.save(contents.tree, metadata: contents.metadata, to: path(step: step), options: options)
+        try NNTensor.save(contents.tree, metadata: contents.metadata, to: path(step: step), options: options)
         finish(step, Record(sequence: sequence, metrics: metrics))
     }
 

@@ -53,11 +53,14 @@ extension Module {
     /// through ``stateMigrations``, everything else in the file stays as it is. This module serves only to know the types;
     /// its values are neither read nor changed.
     ///
-    /// Of a training checkpoint the part `model` is migrated. If the migration gives another number of parameters, the state
-    /// of the optimizer does not fit them any more.
+    /// Of a training checkpoint the part `model` is migrated. What an optimizer kept for the old parameters does not fit the
+    /// new ones, so it has to be left out.
     ///
-    /// - Throws: what reading the file and ``StateDict/migrated(for:)`` throw, and what saving throws.
-    public final func migrateFile(_ path: String, to destination: String, options: SaveOptions = SaveOptions()) throws {
+    /// - Parameter dropping: the names of parts of a training that are left out: `optimizer`.
+    /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if an optimizer is to stay; what reading the file and ``StateDict/migrated(for:)`` throw, and what saving throws.
+    public final func migrateFile(
+        _ path: String, to destination: String, dropping: [String] = [], options: SaveOptions = SaveOptions()
+    ) throws {
         let opened = try OpenedCheckpoint(path, LoadOptions())
         let key = TrainingRecord.isPresent(in: opened.metadata) ? "model" : nil
         let before = try opened.model()
@@ -66,6 +69,14 @@ extension Module {
         var tree = try after.stateTree()
         if let key, case .dictionary(var root) = opened.tree {
             root[key] = tree
+            for name in dropping { root[name] = nil }
+            let optimizer = root.first { $0.value["param_groups"] != nil }?.key
+            if after.isMigrated, let optimizer {
+                throw TensorError.invalidArgument(
+                    operation: "migrateFile",
+                    reason: "\(path): what \"\(optimizer)\" kept for the old parameters does not fit the new ones. "
+                        + "Leave it out: dropping: [\"\(optimizer)\"]")
+            }
             tree = .dictionary(root)
         }
         guard case .dictionary(var metadata) = opened.metadata else { throw opened.unexpected("metadata") }

@@ -66,12 +66,10 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
         guard case .dictionary(let entries) = metadata else {
             throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
         }
-        var own = StateDictionary()
-        for entry in entries where entry.key.text?.hasPrefix("nnck.") != true { own[entry.key] = entry.value }
         var foreign = SafetensorsOptions(existing: options.existing, isDurable: options.isDurable, isStrict: true)
         foreign.cancellation = options.cancellation
         if let progress = options.progress { foreign.progress = { progress($0, $1) } }
-        _ = try Safetensors.save(tree, metadata: .dictionary(own), to: path, options: foreign)
+        _ = try Safetensors.save(tree, metadata: .dictionary(entries.withoutLibraryEntries), to: path, options: foreign)
     }
 }
 
@@ -144,15 +142,7 @@ private struct LoadedTensors {
             storages[tensor.storage] = tensor.storage
             inOrder.append(tensor.storage)
         }
-        let total = inOrder.reduce(0) { sum, storage in
-            let (sum, overflow) = sum.addingReportingOverflow(storage.byteCount)
-            return overflow ? .max : sum
-        }
-        guard total <= options.limits.maximumBytesInMemory else {
-            throw StoreError.limitExceeded(
-                file: opened.name, what: "memory for tensors, in bytes,", limit: options.limits.maximumBytesInMemory,
-                found: "\(total)")
-        }
+        try options.limits.checkMemory(inOrder.map(\.byteCount).saturatingSum, file: opened.name)
         let memories = try Memory.allocate(inOrder.map(\.byteCount))
         var copies: [TensorTransfer.Copy] = []
         for (storage, memory) in zip(inOrder, memories) {

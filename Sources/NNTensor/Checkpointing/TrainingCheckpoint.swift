@@ -8,7 +8,8 @@ import NNStore
 /// ...
 /// let last = try TrainingCheckpoint.open("last.nnck")
 /// try last.restore(net, optimizer, scheduler)
-/// for step in last.step + 1..<end { ... }
+/// var step = last.step + 1
+/// while step < end { ... }
 /// ```
 ///
 /// Parts are saved under the names of their kinds (`model`, `optimizer`, `scheduler`, `generator`); several of a kind are
@@ -56,8 +57,7 @@ public struct TrainingCheckpoint {
     ) throws {
         let contents = try TrainingContents(
             step: step, epoch: epoch, parts: TrainingContents.named(parts, named), values: values, metrics: metrics)
-        PendingSaves.wait(for: path)
-        try Checkpoint.save(contents.tree, metadata: contents.metadata, to: path, options: options)
+        try NNTensor.save(contents.tree, metadata: contents.metadata, to: path, options: options)
     }
 
     /// Opens a training that was saved. Tensors are not read yet.
@@ -106,35 +106,49 @@ public struct TrainingCheckpoint {
     ) throws {
         let all = try TrainingContents.named(parts, named)
         try checkNames(all.map(\.name), ignored)
-        var (work, isMigrated) = try restoreModels(all)
         let names = TrainingContents.parameterNames(all)
-        // A schedule sets an optimizer's rates, so it comes behind it.
+        // Parameters have to be there before what an optimizer kept for them, and a schedule sets an optimizer's rates.
         let order: [(any TrainingPart) -> Bool] = [
-            { $0 is Optimizer }, { $0 is LearningRateScheduler },
-            { !($0 is Module) && !($0 is Optimizer) && !($0 is LearningRateScheduler) },
+            { $0 is Module }, { $0 is Optimizer }, { $0 is LearningRateScheduler },
+            { !($0 is Module || $0 is Optimizer || $0 is LearningRateScheduler) },
         ]
-        let others = order.flatMap { isOfKind in all.filter { isOfKind($0.part) } }
-        for (name, part) in others + [(TrainingContents.defaultGenerator, Generator.default)] {
-            let saved = PartState(opened.tree[name] ?? .null)
-            guard let optimizer = part as? Optimizer else {
-                work.add(try part.restoration(from: saved, options: options).work, prefix: name)
-                continue
-            }
-            if isMigrated {
+        let inOrder = order.flatMap { isOfKind in all.filter { isOfKind($0.part) } }
+        var models: [(name: String, entries: [(name: String, tensor: Tensor)], state: StateDict)] = []
+        var others = LoadingWork()
+        for (name, part) in inOrder + [(TrainingContents.defaultGenerator, Generator.default)] {
+            var saved = PartState(opened.tree[name] ?? .null)
+            saved.typeName = TrainingRecord.type(of: name, in: opened.metadata)
+            saved.parameterNames = names
+            if part is Module { saved.state = try opened.stateDict(below: name) }
+            if part is Optimizer, models.contains(where: \.state.isMigrated) {
                 throw TensorError.invalidArgument(
                     operation: "TrainingCheckpoint.restore",
                     reason: "\(path): the model was migrated from an older version, so what \"\(name)\" kept for its "
                         + "parameters does not fit them any more. Restore without it: ignoring: [\"\(name)\"]")
             }
-            let type = "\(Swift.type(of: optimizer))"
-            if let found = TrainingRecord.type(of: name, in: opened.metadata), found != type {
-                throw TensorError.unexpectedContents(
-                    file: path, expected: "the state of \(type) as \"\(name)\"", found: "that of \(found)")
-            }
-            work.add(try optimizer.loading(saved.tree, names: names, allowsUninitialized: true), prefix: name)
+            let restoration = try part.restoration(from: saved, options: options)
+            if let model = restoration.model { models.append((name, model.entries, model.state)) }
+            others.add(restoration.work, prefix: name)
         }
+        var work = try plan(models).work(options.limits)
+        work.add(others, prefix: "")
         try work.run(path, options)
         for (_, part) in all { (part as? Module)?.zeroGrad() }
+    }
+
+    /// Compares all models at once, so that what they share with each other is seen.
+    private func plan(
+        _ models: [(name: String, entries: [(name: String, tensor: Tensor)], state: StateDict)]
+    ) throws -> LoadingPlan {
+        var whole = StateDict(
+            models.flatMap { model in model.state.entries.map { (model.name.joined($0.name), $0.tensor) } })
+        whole.file = path
+        whole.otherNames = models.flatMap { model in model.state.otherNames.map { model.name.joined($0) } }
+        if models.contains(where: { $0.state.sharing == .unknown }) { whole.sharing = .unknown }
+        let entries = models.flatMap { model in model.entries.map { (model.name.joined($0.name), $0.tensor) } }
+        let plan = try LoadingPlan(entries, whole, options)
+        guard plan.mismatch.isEmpty else { throw TensorError.stateMismatch(plan.mismatch) }
+        return plan
     }
 
     /// - Throws: ``TensorError/unexpectedContents(file:expected:found:)`` if other parts are there than are wanted.
@@ -153,28 +167,5 @@ public struct TrainingCheckpoint {
                     "\(list(forgotten)) too. Restore all, or say that they are not wanted: ignoring: [\(list(forgotten))]"
             )
         }
-    }
-
-    /// Checks all models at once, so that what they share is seen.
-    private func restoreModels(
-        _ parts: [(name: String, part: any TrainingPart)]
-    ) throws -> (work: LoadingWork, isMigrated: Bool) {
-        var entries: [(name: String, tensor: Tensor)] = []
-        var values: [(name: String, tensor: Tensor?)] = []
-        var others: [String] = []
-        var isMigrated = false
-        for (name, part) in parts {
-            guard let module = part as? Module else { continue }
-            let state = try opened.stateDict(below: name).migrated(for: module)
-            isMigrated = isMigrated || state.isMigrated
-            entries += module.stateEntries().map { (name.joined($0.name), $0.tensor) }
-            values += state.entries.map { (name.joined($0.name), $0.tensor) }
-            others += state.otherNames.map { name.joined($0) }
-        }
-        var whole = StateDict(values)
-        (whole.file, whole.otherNames) = (path, others)
-        let plan = try LoadingPlan(entries, whole, options)
-        guard plan.mismatch.isEmpty else { throw TensorError.stateMismatch(plan.mismatch) }
-        return (try plan.work(), isMigrated)
     }
 }

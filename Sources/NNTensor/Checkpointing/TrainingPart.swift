@@ -29,8 +29,12 @@ public protocol TrainingPart: AnyObject {
 public struct PartState {
     /// Any tree. When it comes from a file, its tensors are not read before they are used.
     public var tree: StateTree
-    /// The types and versions of modules in the tree, if it is a model's.
+    /// The tree as a state dict, if it is a model's.
     var state: StateDict?
+    /// The name of the type that was saved, if it is known.
+    var typeName: String?
+    /// The names of parameters in the models of the training.
+    var parameterNames: [ObjectIdentifier: String] = [:]
 
     /// A tree.
     public init(_ tree: StateTree) { self.tree = tree }
@@ -39,12 +43,15 @@ public struct PartState {
 /// How a part takes over what was saved.
 public struct PartRestoration {
     /// What is done with the tensors of all parts at once, and at last.
-    var work = LoadingWork()
+    private(set) var work = LoadingWork()
+    /// What of a model is to get values, and the values: those of all models are compared together.
+    private(set) var model: (entries: [(name: String, tensor: Tensor)], state: StateDict)?
 
     /// Calls `finish` when everything has been checked and read.
     public init(_ finish: @escaping () throws -> Void) { work.finishing = [finish] }
 
     init(_ work: LoadingWork) { self.work = work }
+    init(entries: [(name: String, tensor: Tensor)], state: StateDict) { model = (entries, state) }
 }
 
 extension Module: TrainingPart {
@@ -59,11 +66,10 @@ extension Module: TrainingPart {
         return part
     }
 
-    /// Checks that the state dict fits in all points.
+    /// Brings the state dict to the present versions. What fits is compared with that of the other models.
     public final func restoration(from part: PartState, options: LoadOptions) throws -> PartRestoration {
-        let plan = try loadingPlan(part.state ?? StateDict(part.tree), options)
-        guard plan.mismatch.isEmpty else { throw TensorError.stateMismatch(plan.mismatch) }
-        return PartRestoration(try plan.work())
+        let (entries, state) = try loadingEntries(part.state ?? StateDict(part.tree), options)
+        return PartRestoration(entries: entries, state: state)
     }
 }
 
@@ -74,9 +80,14 @@ extension Optimizer: TrainingPart {
     /// The state dict.
     public final func trainingState() throws -> PartState { PartState(try stateDict()) }
 
-    /// Checks that the state dict fits the parameters.
+    /// Checks that the state dict is one of this kind of optimizer, and fits the parameters.
     public final func restoration(from part: PartState, options: LoadOptions) throws -> PartRestoration {
-        PartRestoration(try loading(part.tree, allowsUninitialized: true))
+        let type = "\(Swift.type(of: self))"
+        if let found = part.typeName, found != type {
+            throw OptimizerState.error(type, "what was saved is the state of \(found)")
+        }
+        return PartRestoration(
+            try loading(part.tree, names: part.parameterNames, allowsUninitialized: true, limits: options.limits))
     }
 }
 
@@ -129,7 +140,9 @@ extension MetricAccumulator: TrainingPart {
             throw TensorError.invalidArgument(
                 operation: "MetricAccumulator", reason: "the saved state is no tensor of F64 with one dimension")
         }
-        let values = try Tensor(storage: tensor.loadedAlone().storage, layout: TensorLayout(.f64, shape: tensor.shape))
+        try options.limits.checkMemory(tensor.layout.byteCount, file: "MetricAccumulator")
+        let loaded = try tensor.loadedAlone()
+        let values = try Tensor(storage: loaded.storage, layout: loaded.layout)
         return PartRestoration { try self.restore(values) }
     }
 }

@@ -4,11 +4,9 @@ import NNStore
 struct LoadingPlan {
     private(set) var mismatch = StateMismatch()
     private(set) var writes: [(name: String, tensor: Tensor, value: Tensor)] = []
-    private let file: String?
 
     init(_ model: [(name: String, tensor: Tensor)], _ state: StateDict, _ options: LoadOptions) throws {
-        file = state.file
-        mismatch.file = file
+        mismatch.file = state.file
         let known = Set(model.map(\.name))
         mismatch.unexpected = (state.keys + state.otherNames).filter { !known.contains($0) }
         var common: [(name: String, tensor: Tensor, value: Tensor)] = []
@@ -63,11 +61,14 @@ struct LoadingPlan {
         }
     }
 
-    /// Writes the values.
-    func run(_ options: LoadOptions) throws { try work().run(file, options) }
-
     /// What has to be done to write the values; nothing is changed yet.
-    func work() throws -> LoadingWork {
+    ///
+    /// - Parameter limits: how much memory parameters that have none yet may take.
+    func work(_ limits: ReadLimits) throws -> LoadingWork {
+        let fresh = try writes.filter(\.tensor.isUninitialized).map { write in
+            try TensorLayout(write.tensor.currentLayout.dtype, shape: write.value.shape).byteCount
+        }
+        try limits.checkMemory(fresh.saturatingSum, file: mismatch.file ?? "the state dict")
         let destinations = Set(writes.map(\.tensor).filter { !$0.isUninitialized }.map(\.storage))
         var work = LoadingWork()
         for (name, tensor, value) in writes {
@@ -97,5 +98,15 @@ struct LoadingPlan {
 
     private static func text(_ tensor: Tensor) -> String {
         "\(tensor.currentLayout.dtype) \((tensor as? Parameter)?.shapeDescription ?? "\(tensor.shape)")"
+    }
+}
+
+extension [Int] {
+    /// The sum of numbers that are not negative; the greatest integer if it is more.
+    var saturatingSum: Int {
+        reduce(0) { sum, number in
+            let (sum, overflow) = sum.addingReportingOverflow(number)
+            return overflow ? .max : sum
+        }
     }
 }

@@ -52,20 +52,23 @@ extension Module {
     public final func load(
         stateDict state: StateDict, strict: Bool = true, options: LoadOptions = LoadOptions()
     ) throws -> StateMismatch {
-        let plan = try loadingPlan(state, options)
+        let (entries, current) = try loadingEntries(state, options)
+        let plan = try LoadingPlan(entries, current, options)
         if strict && !plan.mismatch.isEmpty { throw TensorError.stateMismatch(plan.mismatch) }
-        try plan.run(options)
+        try plan.work(options.limits).run(state.file, options)
         return plan.mismatch
     }
 
-    /// What of a state dict would go where.
-    final func loadingPlan(_ state: StateDict, _ options: LoadOptions) throws -> LoadingPlan {
+    /// What is to get values, and the values, in the present versions of the modules.
+    final func loadingEntries(
+        _ state: StateDict, _ options: LoadOptions
+    ) throws -> (entries: [(name: String, tensor: Tensor)], state: StateDict) {
         var state = try state.migrated(for: self)
         var entries = stateEntries()
         if let only = options.only {
             state = try state.renamed { only($0) ? $0 : nil }
             entries = entries.filter { only($0.name) }
         }
-        return try LoadingPlan(entries, state, options)
+        return (entries, state)
     }
 }

@@ -47,7 +47,7 @@ public struct StateDict {
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is anything else.
     public init(_ tree: StateTree) throws {
-        try self.init(tensorsOf: tree)
+        try add(tree, "", listsToo: false)
         if case .dictionary = tree, otherNames.isEmpty { return }
         throw TensorError.invalidArgument(
             operation: "StateDict",
@@ -58,9 +58,9 @@ public struct StateDict {
     /// The tensors of a tree by their flat names, and the names of what is none.
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if two tensors have one flat name.
-    init(tensorsOf tree: StateTree) throws { try add(tree, "") }
+    init(tensorsOf tree: StateTree) throws { try add(tree, "", listsToo: true) }
 
-    private mutating func add(_ tree: StateTree, _ path: String) throws {
+    private mutating func add(_ tree: StateTree, _ path: String, listsToo: Bool) throws {
         switch tree {
         case .tensor(let tensor):
             guard tensors[path] == nil else {
@@ -69,8 +69,13 @@ public struct StateDict {
             }
             tensors[path] = .some(try Tensor(storage: tensor.storage, layout: tensor.layout))
         case .null where !path.isEmpty: tensors[path] = .some(nil)
-        case .dictionary, .list, .tuple:
-            for (key, child) in tree.children { try add(child, path.joined(key.description)) }
+        case .list, .tuple:
+            guard listsToo else { return otherNames.append(path) }
+            fallthrough
+        case .dictionary:
+            for (key, child) in tree.children {
+                try add(child, path.joined(key.description), listsToo: listsToo)
+            }
         default: otherNames.append(path)
         }
     }

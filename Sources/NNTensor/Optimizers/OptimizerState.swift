@@ -41,8 +41,10 @@ extension Optimizer {
     ///     parameter is which, and not the order.
     ///   - allowsUninitialized: whether parameters may be without a value yet, because they get one before the work is
     ///     finished.
+    ///   - limits: how much memory what is kept may take.
     final func loading(
-        _ stateDict: StateTree, names: [ObjectIdentifier: String] = [:], allowsUninitialized: Bool = false
+        _ stateDict: StateTree, names: [ObjectIdentifier: String] = [:], allowsUninitialized: Bool = false,
+        limits: ReadLimits = ReadLimits()
     ) throws -> LoadingWork {
         let name = "\(type(of: self))"
         guard case .list(let saved, _)? = stateDict["param_groups"], case .dictionary(let state)? = stateDict["state"]
@@ -81,7 +83,7 @@ extension Optimizer {
         defer { try? setOptions(.dictionary(before)) }
         if let first = saved.first { try setOptions(first) }
         var work = LoadingWork()
-        let states = try prepareStates(state, numbers, name, allowsUninitialized, &work)
+        let states = try prepareStates(state, numbers, name, allowsUninitialized, limits, &work)
         work.finishing.append {
             for (number, kept) in states {
                 guard let step = try kept["step"]?.item() else { continue }
@@ -113,7 +115,7 @@ extension Optimizer {
     /// Fresh tensors for what was kept, which the work will fill.
     private func prepareStates(
         _ state: StateDictionary, _ numbers: [StateKey: Int], _ name: String, _ allowsUninitialized: Bool,
-        _ work: inout LoadingWork
+        _ limits: ReadLimits, _ work: inout LoadingWork
     ) throws -> [Int: [String: Tensor]] {
         let parameters = parameters
         var sources: [(number: Int, key: String, value: StateTensor)] = []
@@ -142,6 +144,7 @@ extension Optimizer {
             }
         }
         let layouts = try sources.map { try TensorLayout($0.value.dtype, shape: $0.value.shape) }
+        try limits.checkMemory(layouts.map(\.byteCount).saturatingSum, file: name)
         let memories = try Memory.allocate(layouts.map(\.byteCount))
         var states: [Int: [String: Tensor]] = [:]
         for ((source, layout), memory) in zip(zip(sources, layouts), memories) {

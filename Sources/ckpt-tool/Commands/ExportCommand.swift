@@ -15,11 +15,6 @@ struct ExportCommand: ParsableCommand {
               ckpt-tool export model.nnck -o model.safetensors --aliases fail --strict
             """)
 
-    enum Format: String, ExpressibleByArgument, CaseIterable {
-        case safetensors
-        case nnck
-    }
-
     enum Aliases: String, ExpressibleByArgument, CaseIterable {
         case note
         case fail
@@ -34,7 +29,7 @@ struct ExportCommand: ParsableCommand {
     var output: String
 
     @Option(help: "The format, where the name's ending does not tell.")
-    var to: Format?
+    var to: WritableFormat?
 
     @OptionGroup var destination: DestinationOptions
 
@@ -53,13 +48,13 @@ struct ExportCommand: ParsableCommand {
     var json = false
 
     mutating func validate() throws {
-        if to == nil { to = Format.allCases.first { output.lowercased().hasSuffix("." + $0.rawValue) } }
+        if to == nil { to = WritableFormat(ending: output) }
         if output == "-", Terminal.outputIsTerminal {
             throw ValidationError("standard output is a terminal; a checkpoint is no text")
         }
         guard to != nil else {
             throw ValidationError(
-                "\(output): its ending names no format that can be written (\(Format.allCases.map { "." + $0.rawValue }.joined(separator: ", "))); "
+                "\(output): its ending names no format that can be written (\(WritableFormat.allCases.map { "." + $0.rawValue }.joined(separator: ", "))); "
                     + "give one with --to")
         }
     }
@@ -113,3 +108,5 @@ struct ExportCommand: ParsableCommand {
         }
     }
 }
+
+extension WritableFormat: ExpressibleByArgument {}
