@@ -11,8 +11,10 @@ let package = Package(
     products: [
         .library(name: "NNStore", targets: ["NNStore"]),
         .library(name: "NNInterop", targets: ["NNInterop"]),
+        .library(name: "NNDevices", targets: ["NNDevices"]),
         .library(name: "NNTensor", targets: ["NNTensor"]),
         .executable(name: "ckpt-tool", targets: ["ckpt-tool"]),
+        .executable(name: "gpu-check", targets: ["gpu-check"]),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
@@ -50,6 +52,13 @@ let package = Package(
             name: "NNInterop",
             dependencies: ["NNStore"],
             swiftSettings: strict),
+        // What the driver's library expects, which is opened when the program runs.
+        .target(name: "CCUDA"),
+        // GPUs: the driver, memory, and the way of tensors there and back.
+        .target(
+            name: "NNDevices",
+            dependencies: ["NNStore", "CCUDA"],
+            swiftSettings: strict),
         // Tensors, autograd, modules, optimizers.
         .target(
             name: "NNTensor",
@@ -61,12 +70,15 @@ let package = Package(
         .executableTarget(
             name: "ckpt-tool",
             dependencies: [
-                "NNStore", "NNInterop",
+                "NNStore", "NNInterop", "NNDevices",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 // Only here: a program that wants NNInterop should not have to build it.
                 .product(name: "Crypto", package: "swift-crypto"),
                 .product(name: "SystemPackage", package: "swift-system"),
             ]),
+
+        // What a machine with a GPU and no Swift runs.
+        .executableTarget(name: "gpu-check", dependencies: ["NNStore", "NNDevices"]),
 
         .executableTarget(
             name: "BuildersGuide", dependencies: ["NNStore", "NNTensor"], path: "Examples/BuildersGuide"),
@@ -81,6 +93,9 @@ let package = Package(
             name: "NNInteropTests",
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
+        // A test double of the GPU's driver, over memory of the process.
+        .target(name: "CUDATestDriver", path: "Tests/CUDATestDriver"),
+        .testTarget(name: "NNDevicesTests", dependencies: ["NNStore", "NNDevices", "CUDATestDriver"]),
         .testTarget(
             name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"],
             exclude: ["Goldens", "Fixtures"]),

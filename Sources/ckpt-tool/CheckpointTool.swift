@@ -21,7 +21,7 @@ struct CheckpointTool: ParsableCommand {
         version: "ckpt-tool \(Library.version), container format \(Library.formatVersion)",
         subcommands: [
             ListCommand.self, ShowCommand.self, VerifyCommand.self, ImportCommand.self, ExportCommand.self,
-            DiffCommand.self, MigrateCommand.self, SQLCommand.self,
+            DiffCommand.self, MigrateCommand.self, SQLCommand.self, DevicesCommand.self,
         ])
 
     static func main() {

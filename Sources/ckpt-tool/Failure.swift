@@ -1,3 +1,4 @@
+import NNDevices
 import NNInterop
 import NNStore
 
@@ -34,6 +35,9 @@ struct Failure {
         case let error as InteropError:
             message = error.description
             exitCode = Failure.badFile
+        case let error as DeviceError:
+            message = error.description
+            exitCode = Failure.badCommand
         default: return nil
         }
     }

@@ -16,12 +16,12 @@ struct ChunkReader: Sendable {
         let memory: Memory
         /// Where in the memory they begin.
         let offset: Int
+    }
 
-        /// Those of the storage's chunks that the bytes are in.
-        func chunks(_ all: [ChunkRow]) -> ArraySlice<ChunkRow> {
-            if range.isEmpty { return [] }
-            return all[range.lowerBound / FileLayout.chunkSize...(range.upperBound - 1) / FileLayout.chunkSize]
-        }
+    /// Those of a storage's chunks that a range of its bytes is in.
+    static func chunks(_ all: [ChunkRow], holding range: Range<Int>) -> ArraySlice<ChunkRow> {
+        if range.isEmpty { return [] }
+        return all[range.lowerBound / FileLayout.chunkSize...(range.upperBound - 1) / FileLayout.chunkSize]
     }
 
     /// Reads whole storages into memories of their sizes. Their digests are checked against those of their chunks.
@@ -47,7 +47,9 @@ struct ChunkReader: Sendable {
         }
         var tasks: [Task] = []
         for (number, chunks) in chunks.enumerated() {
-            tasks += pieces[number].chunks(try chunks.get()).map { Task(piece: number, chunk: $0) }
+            tasks += ChunkReader.chunks(try chunks.get(), holding: pieces[number].range).map {
+                Task(piece: number, chunk: $0)
+            }
         }
         let all = tasks
         try Workers.forEach(

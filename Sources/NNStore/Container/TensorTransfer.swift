@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Copies of many tensors' elements into the memory of others, on all cores, from wherever their storages are: chunks of
-/// containers are decoded straight into their places.
+/// containers are decoded straight into their places, or into memory that a device copies from.
 package struct TensorTransfer {
     /// One tensor and where its elements go.
     package struct Copy {
@@ -66,7 +66,7 @@ package struct TensorTransfer {
                 }
                 let piece = TransferPiece(
                     copy: number, source: copy.source.storage, range: copy.source.layout.byteRange,
-                    memory: try copy.destination.storage.writableMemory(),
+                    landing: try Landing(copy.destination.storage),
                     offset: copy.destination.layout.byteRange.lowerBound)
                 if batch.add(piece) { continue }
                 try finishBatch()
@@ -78,12 +78,27 @@ package struct TensorTransfer {
         }
     }
 
+    /// What is read in one go.
+    private struct Step: Sendable {
+        let piece: TransferPiece
+        /// The chunk of a container that the bytes are in; `nil` for bytes that are in memory or that a backing reads.
+        let chunk: Chunk?
+        /// Which of the piece's bytes they are.
+        let range: Range<Int>
+
+        struct Chunk: Sendable {
+            let row: ChunkRow
+            let container: Int
+            let storage: StorageRow
+        }
+    }
+
     /// What one worker does at a time.
     private enum Task: Sendable {
-        /// A chunk of the container of this number.
-        case chunk(ChunkRow, of: ChunkReader.Piece, container: Int)
-        /// A range of the bytes of a storage that is in memory, or that a backing reads.
-        case bytes(Range<Int>)
+        /// Reading to the destination's memory.
+        case read(Step, into: Memory)
+        /// Reading to memory that a device copies from, and having it copied.
+        case send(DeviceCopy<Step>)
     }
 
     /// How many bytes are copied at a time where there are no chunks.
@@ -93,32 +108,65 @@ package struct TensorTransfer {
         _ pieces: [TransferPiece], _ begun: borrowing Mutex<Set<Int>>, _ threads: Int, _ cancellation: Cancellation?
     ) throws {
         let containers = try Containers(pieces)
-        var tasks: [(piece: TransferPiece, task: Task)] = []
-        for piece in pieces {
-            if let (container, part, chunks) = try containers.chunks(of: piece) {
-                tasks += chunks.map { (piece, .chunk($0, of: part, container: container)) }
-            } else {
-                tasks += stride(from: 0, to: piece.range.count, by: TensorTransfer.stepSize).map { start in
-                    (piece, .bytes(start..<min(start + TensorTransfer.stepSize, piece.range.count)))
+        var tasks: [Task] = []
+        var copies = DeviceCopies<Step>()
+        // Small storages of a device stand side by side there and share copies, if they follow each other here.
+        for piece in pieces.filter(\.isBesideOthers) + pieces.filter({ !$0.isBesideOthers }) {
+            for step in try steps(of: piece, containers) {
+                switch piece.landing {
+                case .memory(let memory): tasks.append(.read(step, into: memory))
+                case .device(let backing):
+                    try copies.add(step, step.range.count, to: backing, at: piece.offset + step.range.lowerBound)
                 }
             }
         }
-        let all = tasks
-        try Workers.forEach(all.count, threads: threads, cancellation: cancellation, context: Decoders.init) {
-            number, decoders in
-            let (piece, task) = all[number]
-            begun.withLock { _ = $0.insert(piece.copy) }
-            switch task {
-            case .chunk(let chunk, let part, let container):
-                let reader = containers.readers[container]
-                try reader.decode(chunk, for: part, decoders.decoder(container, reader), isZeroed: false)
-            case .bytes(let range):
-                let start = piece.range.lowerBound
-                try piece.memory.withMutableBytes(in: piece.offset + range.lowerBound..<piece.offset + range.upperBound)
-                {
-                    try piece.source.read(start + range.lowerBound..<start + range.upperBound, into: &$0)
+        let all = tasks + copies.copies.map(Task.send)
+        try copies.finishing {
+            try Workers.forEach(all.count, threads: threads, cancellation: cancellation, context: Decoders.init) {
+                number, decoders in
+                func read(_ step: Step, to memory: Memory, at place: Int) throws {
+                    begun.withLock { _ = $0.insert(step.piece.copy) }
+                    try self.read(step, to: memory, at: place, containers, decoders)
+                }
+                switch all[number] {
+                case .read(let step, let memory):
+                    try read(step, to: memory, at: step.piece.offset + step.range.lowerBound)
+                case .send(let copy):
+                    try copy.upload.send(copy.byteCount, to: copy.address) { memory in
+                        for (offset, step) in copy.parts { try read(step, to: memory, at: offset) }
+                    }
                 }
             }
+        }
+    }
+
+    private func read(
+        _ step: Step, to memory: Memory, at place: Int, _ containers: borrowing Containers, _ decoders: Decoders
+    ) throws {
+        let start = step.piece.range.lowerBound
+        let range = start + step.range.lowerBound..<start + step.range.upperBound
+        if let chunk = step.chunk {
+            let reader = containers.readers[chunk.container]
+            let part = ChunkReader.Piece(storage: chunk.storage, range: range, memory: memory, offset: place)
+            try reader.decode(chunk.row, for: part, decoders.decoder(chunk.container, reader), isZeroed: false)
+        } else {
+            try memory.withMutableBytes(in: place..<place + range.count) {
+                try step.piece.source.read(range, into: &$0)
+            }
+        }
+    }
+
+    private func steps(of piece: TransferPiece, _ containers: borrowing Containers) throws -> [Step] {
+        if let found = try containers.chunks(of: piece) {
+            return found.chunks.map { row in
+                let start = row.sequence * FileLayout.chunkSize - piece.range.lowerBound
+                return Step(
+                    piece: piece, chunk: Step.Chunk(row: row, container: found.container, storage: found.storage),
+                    range: (start..<start + row.logicalSize).clamped(to: 0..<piece.range.count))
+            }
+        }
+        return stride(from: 0, to: piece.range.count, by: TensorTransfer.stepSize).map { start in
+            Step(piece: piece, chunk: nil, range: start..<min(start + TensorTransfer.stepSize, piece.range.count))
         }
     }
 
@@ -163,13 +211,11 @@ package struct TensorTransfer {
         /// The chunks of a piece, if it is in a container.
         func chunks(
             of piece: TransferPiece
-        ) throws(StoreError) -> (container: Int, part: ChunkReader.Piece, chunks: ArraySlice<ChunkRow>)? {
+        ) throws(StoreError) -> (container: Int, storage: StorageRow, chunks: ArraySlice<ChunkRow>)? {
             guard let backing = piece.source.backing as? ContainerBacking,
                 let number = numbers[ObjectIdentifier(backing.checkpoint)], let found = chunks[number][backing.row.id]
             else { return nil }
-            let part = ChunkReader.Piece(
-                storage: backing.row, range: piece.range, memory: piece.memory, offset: piece.offset)
-            return (number, part, part.chunks(try found.get()))
+            return (number, backing.row, ChunkReader.chunks(try found.get(), holding: piece.range))
         }
     }
 }
@@ -180,25 +226,49 @@ private struct TransferPiece: Sendable {
     let copy: Int
     let source: Storage
     let range: Range<Int>
-    let memory: Memory
-    /// Where in the memory they begin.
+    let landing: Landing
+    /// Where in the destination's storage they begin.
     let offset: Int
 
-    /// Where in the memory they end.
+    /// Where in the destination's storage they end.
     var end: Int { offset + range.count }
+
+    /// Whether they go to a storage on a device that stands beside others.
+    var isBesideOthers: Bool {
+        if case .device(let backing) = landing { backing.padding != nil } else { false }
+    }
+}
+
+/// The bytes of a storage that is written to.
+private enum Landing: Sendable {
+    case memory(Memory)
+    case device(any DeviceBacking)
+
+    init(_ storage: Storage) throws {
+        if let backing = storage.deviceBacking { self = .device(backing) } else {
+            self = .memory(try storage.writableMemory())
+        }
+    }
+
+    var identity: ObjectIdentifier {
+        switch self {
+        case .memory(let memory): ObjectIdentifier(memory)
+        case .device(let backing): ObjectIdentifier(backing)
+        }
+    }
 }
 
 /// Pieces that can be read at the same time, because no two of them go to the same bytes.
 private struct PieceBatch {
     private(set) var pieces: [TransferPiece] = []
-    /// The numbers of the pieces of each memory, in the order of their places in it.
+    /// The numbers of the pieces of each landing, in the order of their places in it.
     private var places: [ObjectIdentifier: [Int]] = [:]
 
     /// Adds a piece, unless it goes to bytes that another one goes to; returns whether all is well. The same piece a
     /// second time (tied parameters) is left out.
     mutating func add(_ piece: TransferPiece) -> Bool {
-        let memory = ObjectIdentifier(piece.memory)
-        let numbers = places[memory] ?? []
+        let landing = piece.landing.identity
+        let numbers = places[landing] ?? []
         // The first that ends behind the piece's beginning. Those there are do not overlap, so their ends are in order.
         var (low, high) = (0, numbers.count)
         while low < high {
@@ -209,7 +279,7 @@ private struct PieceBatch {
             let other = pieces[numbers[low]]
             return other.source === piece.source && other.range == piece.range && other.offset == piece.offset
         }
-        places[memory, default: []].insert(pieces.count, at: low)
+        places[landing, default: []].insert(pieces.count, at: low)
         pieces.append(piece)
         return true
     }

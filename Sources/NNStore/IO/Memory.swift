@@ -30,6 +30,8 @@ import SystemPackage
         case keep(Memory)
         /// The bytes are this block of a cache.
         case recycle(Memory, MemoryCache)
+        /// The bytes are somebody else's, who is told.
+        case call(@Sendable () -> Void)
     }
 
     private init(_ bytes: UnsafeMutableRawBufferPointer, _ release: Release, isReadOnly: Bool) {
@@ -45,6 +47,7 @@ import SystemPackage
         case .unmap(let start, let length): unsafe munmap(start, length)
         case .giveBack(let region): unsafe region.returnPages(of: bytes)
         case .recycle(let block, let cache): cache.take(block)
+        case .call(let release): release()
         }
     }
 
@@ -151,6 +154,15 @@ import SystemPackage
         try make(small)
         try make(medium)
         return memories.map { $0! }
+    }
+
+    /// Bytes that another library allocated; `release` frees them when nobody uses the memory any more.
+    ///
+    /// Sound if the bytes stay where they are until then.
+    @unsafe package static func adopt(
+        _ bytes: UnsafeMutableRawBufferPointer, release: @escaping @Sendable () -> Void
+    ) -> Memory {
+        unsafe Memory(bytes, .call(release), isReadOnly: false)
     }
 
     /// The same bytes as a memory that goes back to a cache when it is freed.

@@ -56,6 +56,7 @@ public final class Storage: Sendable {
     private enum Contents {
         case memory(Memory)
         case elsewhere(any StorageBacking)
+        case device(any DeviceBacking)
         case nowhere(String)
     }
 
@@ -102,6 +103,11 @@ public final class Storage: Sendable {
         self.init(byteCount: memory.byteCount, .memory(memory))
     }
 
+    /// A storage whose bytes are in the memory of a device.
+    package convenience init(on backing: any DeviceBacking) {
+        self.init(byteCount: backing.byteCount, .device(backing))
+    }
+
     /// A storage that is only an identity and a size; reading it throws with `reason`.
     package convenience init(identityOf byteCount: Int, reason: String) {
         self.init(byteCount: byteCount, .nowhere(reason))
@@ -117,7 +123,8 @@ public final class Storage: Sendable {
         }
     }
 
-    /// Calls `body` with all bytes, reading them into memory first if they are elsewhere.
+    /// Calls `body` with all bytes, reading them into memory first if they are elsewhere. Those on a device are copied for this
+    /// call, after waiting for the device's work.
     ///
     /// - Throws: what reading the bytes throws, and what `body` throws.
     public func withBytes<Result>(_ body: (RawSpan) throws -> Result) throws -> Result {
@@ -129,7 +136,8 @@ public final class Storage: Sendable {
     /// Counts ``version`` up. A read-only backing is replaced by a private copy first, so nothing is ever written to
     /// a file this way.
     ///
-    /// - Throws: what reading the bytes throws, and what `body` throws.
+    /// - Throws: ``StoreError/bytesNotAvailable(reason:)`` if the bytes are on a device; what reading them throws, and what
+    ///   `body` throws.
     public func withMutableBytes<Result>(_ body: (inout MutableRawSpan) throws -> Result) throws -> Result {
         try writable().withMutableBytes(in: 0..<byteCount, body)
     }
@@ -148,6 +156,7 @@ public final class Storage: Sendable {
         switch contents {
         case .memory(let memory): memory.withBytes(in: range) { destination.copy($0) }
         case .elsewhere(let backing): try backing.read(range, into: &destination)
+        case .device(let backing): try backing.read(range, into: &destination)
         case .nowhere(let reason): throw StoreError.bytesNotAvailable(reason: reason)
         }
     }
@@ -160,6 +169,35 @@ public final class Storage: Sendable {
         state.withLock { state in
             if case .elsewhere(let backing) = state.contents { backing } else { nil }
         }
+    }
+
+    /// Where on a device the bytes are, if they are on one.
+    package var deviceBacking: (any DeviceBacking)? {
+        state.withLock { state in
+            if case .device(let backing) = state.contents { backing } else { nil }
+        }
+    }
+
+    /// Puts the bytes, which the caller has copied, to another place; all tensors over the storage follow. Counts ``version``
+    /// up, so that values which autograd saved are not taken from there.
+    ///
+    /// - Precondition: the new place has ``byteCount`` bytes.
+    package func move(to backing: any DeviceBacking) { replace(.device(backing), backing.byteCount) }
+
+    /// Puts the bytes, which the caller has copied, into memory of this process; as ``move(to:)-(DeviceBacking)`` does.
+    package func move(to memory: Memory) { replace(.memory(memory), memory.byteCount) }
+
+    private func replace(_ contents: Contents, _ byteCount: Int) {
+        precondition(byteCount == self.byteCount)
+        // What was there is freed after the lock is given up.
+        let previous = state.withLock { state in
+            defer {
+                state.contents = contents
+                state.version += 1
+            }
+            return state.contents
+        }
+        withExtendedLifetime(previous) {}
     }
 
     /// The memory, if the bytes are in memory: for callers that work on a range of it on several threads.
@@ -183,6 +221,10 @@ public final class Storage: Sendable {
 
     private func writable() throws -> Memory {
         try state.withLock { state throws in
+            if case .device(let backing) = state.contents {
+                throw StoreError.bytesNotAvailable(
+                    reason: "they are on \(backing.deviceName) and can't be written from the CPU; copy the tensor to the CPU")
+            }
             var memory = try Storage.makeResident(&state)
             if memory.isReadOnly {
                 let copy = try Memory.allocate(memory.byteCount)
@@ -210,6 +252,12 @@ public final class Storage: Sendable {
                 try backing.readAll(into: &destination)
             }
             state.contents = .memory(memory)
+            return memory
+        case .device(let backing):
+            let memory = try Memory.allocateUninitialized(backing.byteCount)
+            try memory.withMutableBytes(in: 0..<memory.byteCount) { (destination: inout MutableRawSpan) throws in
+                try backing.readAll(into: &destination)
+            }
             return memory
         }
     }

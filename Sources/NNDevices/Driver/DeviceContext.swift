@@ -1,0 +1,226 @@
+import CCUDA
+import Synchronization
+
+/// The primary context of a GPU, its streams, and its memory pool.
+///
+/// Sound to send: the handles are valid until the object goes, and the driver's functions may be called from any thread. Every
+/// call is made inside ``with(_:_:)``, which makes the context the thread's current one.
+@safe final class DeviceContext: @unchecked Sendable {
+    /// In what order work is done.
+    enum Lane: Int {
+        /// Operations, allocations and releases.
+        case compute
+        /// Copies to the device.
+        case upload
+        /// Copies from the device.
+        case download
+    }
+
+    /// A queue of work. Safe to hold: only calls of the driver use the handle.
+    @safe private struct Stream {
+        let handle: nnstore_cu_stream
+    }
+
+    private let driver: Driver
+    /// What messages call the device.
+    let name: String
+    private let device: nnstore_cu_device
+    private let handle: nnstore_cu_context
+    private let streams: [Stream]
+    private let pool: nnstore_cu_pool?
+    /// Freed blocks by size, where the driver has no pools.
+    private let freed = Mutex<[Int: [nnstore_cu_pointer]]>([:])
+    private let lost = Atomic<Bool>(false)
+
+    /// Makes the GPU ready.
+    init(_ gpu: GPU) throws(DeviceError) {
+        driver = gpu.driver
+        let (driver, properties) = (gpu.driver, gpu.properties)
+        let name = "cuda:\(properties.ordinal)"
+        self.name = name
+        if driver.isForked { throw .afterFork(device: name) }
+        var device: nnstore_cu_device = 0
+        // Sound here and below: every pointer given is to a variable that lives until the call returns, and handles are used
+        // only between their making and their end.
+        try driver.check(
+            unsafe driver.functions.device(&device, Int32(properties.ordinal)), "looking for the device", on: name)
+        var handle: nnstore_cu_context?
+        try driver.check(
+            unsafe driver.functions.retainPrimaryContext(&handle, device), "making its context", on: name)
+        self.device = device
+        unsafe self.handle = unsafe handle!
+        do throws(DeviceError) {
+            (streams, unsafe pool) = try unsafe DeviceContext.current(driver, handle!, name) { () throws(DeviceError) in
+                var streams: [Stream] = []
+                var pool: nnstore_cu_pool?
+                do throws(DeviceError) {
+                    for _ in 0..<3 {
+                        var stream: nnstore_cu_stream?
+                        try driver.check(
+                            unsafe driver.functions.createStream(
+                                &stream, UInt32(nnstore_cu_stream_non_blocking)), "making a stream", on: name)
+                        streams.append(unsafe Stream(handle: stream!))
+                    }
+                    if properties.hasMemoryPools {
+                        unsafe pool = try DeviceContext.makePool(driver, properties.ordinal, name)
+                    }
+                } catch {
+                    for stream in streams { _ = unsafe driver.functions.destroyStream(stream.handle) }
+                    throw error
+                }
+                return unsafe (streams, pool)
+            }
+        } catch {
+            _ = driver.functions.releasePrimaryContext(device)
+            throw error
+        }
+    }
+
+    deinit {
+        if !isUsable { return }
+        try? with { functions throws(DeviceError) in
+            for block in freed.withLock({ $0.values.flatMap(\.self) }) { _ = functions.free(block) }
+            if let pool = unsafe pool { _ = unsafe functions.destroyPool(pool) }
+            for stream in streams { _ = unsafe functions.destroyStream(stream.handle) }
+        }
+        _ = driver.functions.releasePrimaryContext(device)
+    }
+
+    /// A pool that keeps what is freed: giving it back would stop the device each time.
+    private static func makePool(
+        _ driver: Driver, _ ordinal: Int, _ name: String
+    ) throws(DeviceError) -> nnstore_cu_pool {
+        var properties = nnstore_cu_pool_properties()
+        properties.allocation_type = 1
+        properties.location_type = 1
+        properties.location = Int32(ordinal)
+        var pool: nnstore_cu_pool?
+        try driver.check(unsafe driver.functions.createPool(&pool, &properties), "making a memory pool", on: name)
+        var threshold = UInt64.max
+        let result = unsafe driver.functions.setPoolAttribute(
+            pool!, Int32(nnstore_cu_pool_release_threshold), &threshold)
+        do throws(DeviceError) {
+            try driver.check(result, "setting up a memory pool", on: name)
+        } catch {
+            _ = unsafe driver.functions.destroyPool(pool!)
+            throw error
+        }
+        return unsafe pool!
+    }
+
+    /// Whether calls make sense: the context was not lost, and the process is the one that made it.
+    var isUsable: Bool { !lost.load(ordering: .relaxed) && !driver.isForked }
+
+    /// Calls `body` with the driver's functions while the context is the thread's current one.
+    func with<Result>(
+        _ body: (DriverFunctions) throws(DeviceError) -> Result
+    ) throws(DeviceError) -> Result {
+        if driver.isForked { throw .afterFork(device: name) }
+        return try unsafe DeviceContext.current(driver, handle, name) { () throws(DeviceError) in
+            try body(driver.functions)
+        }
+    }
+
+    private static func current<Result>(
+        _ driver: Driver, _ handle: nnstore_cu_context, _ name: String, _ body: () throws(DeviceError) -> Result
+    ) throws(DeviceError) -> Result {
+        var result = unsafe driver.functions.pushContext(handle)
+        // Twice, because nothing can be given back to the device without it.
+        if result != 0 { result = unsafe driver.functions.pushContext(handle) }
+        try driver.check(result, "making its context current", on: name)
+        defer {
+            var popped: nnstore_cu_context?
+            _ = unsafe driver.functions.popContext(&popped)
+        }
+        return try body()
+    }
+
+    /// Throws unless `result` is success, and remembers if the context is lost.
+    func check(_ result: nnstore_cu_result, _ operation: @autoclosure () -> String) throws(DeviceError) {
+        do throws(DeviceError) {
+            try driver.check(result, operation(), on: name)
+        } catch {
+            if case .contextLost = error { lost.store(true, ordering: .relaxed) }
+            throw error
+        }
+    }
+
+    /// The stream of a lane.
+    @unsafe func stream(_ lane: Lane) -> nnstore_cu_stream { unsafe streams[lane.rawValue].handle }
+
+    /// Waits until all work that was begun is done.
+    func synchronize() throws(DeviceError) {
+        let event = try Event(self)
+        for lane in [Lane.compute, .upload, .download] {
+            try event.record(on: lane)
+            try event.wait()
+        }
+    }
+
+    /// Waits until the device uses no memory of the process any more; if it can't be waited for, it counts as lost.
+    func settle() {
+        if !isUsable { return }
+        if (try? synchronize()) == nil { lost.store(true, ordering: .relaxed) }
+    }
+
+    func memoryInfo() throws(DeviceError) -> (free: Int, total: Int) {
+        var (free, total) = (0, 0)
+        try with { functions throws(DeviceError) in
+            try check(unsafe functions.memoryInfo(&free, &total), "asking for free memory")
+        }
+        return (free, total)
+    }
+
+    // MARK: Memory
+
+    /// Allocates memory, for work of the compute lane that is begun from now on.
+    func allocate(_ byteCount: Int) throws(DeviceError) -> nnstore_cu_pointer {
+        if let block = freed.withLock({ $0[byteCount]?.popLast() }) { return block }
+        var address: nnstore_cu_pointer = 0
+        func attempt() throws(DeviceError) -> nnstore_cu_result {
+            try with { functions throws(DeviceError) in
+                if let pool = unsafe pool {
+                    return unsafe functions.allocateFromPool(&address, byteCount, pool, stream(.compute))
+                }
+                return unsafe functions.allocate(&address, byteCount)
+            }
+        }
+        var result = try attempt()
+        if Int(result) == nnstore_cu_out_of_memory {
+            try emptyCache()
+            result = try attempt()
+        }
+        if Int(result) == nnstore_cu_out_of_memory {
+            let info = try memoryInfo()
+            throw .outOfMemory(device: name, wanted: byteCount, free: info.free, total: info.total)
+        }
+        try check(result, "allocating \(byteCount) bytes")
+        return address
+    }
+
+    /// Frees memory after the work of the compute lane that was begun until now.
+    func free(_ address: nnstore_cu_pointer, _ byteCount: Int) {
+        // What a lost context held is gone; in a forked child nothing was ever there.
+        if !isUsable { return }
+        if unsafe pool == nil {
+            freed.withLock { $0[byteCount, default: []].append(address) }
+            return
+        }
+        try? with { functions throws(DeviceError) in
+            try check(unsafe functions.freeAsync(address, stream(.compute)), "freeing \(byteCount) bytes")
+        }
+    }
+
+    /// Gives memory that was freed and kept back to the device, after waiting for all work.
+    func emptyCache() throws(DeviceError) {
+        try synchronize()
+        let blocks = freed.withLock { freed in
+            defer { freed = [:] }
+            return freed.values.flatMap(\.self)
+        }
+        try with { functions throws(DeviceError) in
+            if let pool = unsafe pool { try check(unsafe functions.trimPool(pool, 0), "giving memory back") }
+            for block in blocks { try check(functions.free(block), "giving memory back") }
+        }
+    }
+}

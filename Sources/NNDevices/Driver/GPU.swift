@@ -1,0 +1,40 @@
+import CCUDA
+import NNStore
+import Synchronization
+
+/// A GPU as this process uses it.
+package final class GPU: Sendable {
+    /// The GPUs of the process's driver, or why there is no driver.
+    static let all = Driver.shared.flatMap { driver in Result { () throws(DeviceError) in try GPU.all(of: driver) } }
+
+    /// The GPUs of a driver.
+    static func all(of driver: Driver) throws(DeviceError) -> [GPU] {
+        let ring = StagingRing(driver)
+        return try driver.devices().map { GPU($0, driver, ring) }
+    }
+
+    package let properties: DeviceProperties
+    let driver: Driver
+    /// The pinned memory that all GPUs of the driver share.
+    let ring: StagingRing
+    /// What is made when the GPU is first used.
+    private let used = Mutex<DeviceContext?>(nil)
+
+    private init(_ properties: DeviceProperties, _ driver: Driver, _ ring: StagingRing) {
+        (self.properties, self.driver, self.ring) = (properties, driver, ring)
+    }
+
+    /// The GPU's context, which is made when it is first asked for.
+    func context() throws(DeviceError) -> DeviceContext {
+        try used.withLock { used throws(DeviceError) in
+            if let used { return used }
+            let context = try DeviceContext(self)
+            used = context
+            return context
+        }
+    }
+
+    func memory() throws(DeviceError) -> (free: Int, total: Int) { try context().memoryInfo() }
+
+    func synchronize() throws(DeviceError) { try context().synchronize() }
+}

@@ -1,0 +1,96 @@
+import CCUDA
+import NNStore
+
+/// The bytes of a storage in the memory of a GPU: a block, or a part of one that small storages share.
+final class DeviceStorage: DeviceBacking {
+    private let gpu: GPU
+    private let memory: DeviceMemory
+    private let offset: Int
+    let byteCount: Int
+    let padding: Int?
+
+    private init(_ gpu: GPU, _ memory: DeviceMemory, _ offset: Int, _ byteCount: Int, padding: Int?) {
+        self.gpu = gpu
+        self.memory = memory
+        self.offset = offset
+        self.byteCount = byteCount
+        self.padding = padding
+    }
+
+    /// Storages that are as large have a block of their own.
+    private static let smallestAlone = 1 << 20
+    private static let largestArena = 32 << 20
+    /// What CUDA aligns allocations to, and more than any access needs.
+    private static let alignment = 256
+
+    /// Storages of the given sizes, with any contents. Small ones share blocks, in the order given.
+    static func allocate(_ byteCounts: [Int], on gpu: GPU) throws(DeviceError) -> [DeviceStorage] {
+        let context = try gpu.context()
+        var storages = [DeviceStorage?](repeating: nil, count: byteCounts.count)
+        var arena: [(number: Int, offset: Int)] = []
+        var end = 0
+        func makeArena() throws(DeviceError) {
+            let memory = try DeviceMemory(context, byteCount: end)
+            for (place, part) in arena.enumerated() {
+                let next = place + 1 < arena.count ? arena[place + 1].offset : end
+                let size = byteCounts[part.number]
+                storages[part.number] = DeviceStorage(
+                    gpu, memory, part.offset, size, padding: next - part.offset - size)
+            }
+            (arena, end) = ([], 0)
+        }
+        for (number, byteCount) in byteCounts.enumerated() {
+            if byteCount >= smallestAlone {
+                let memory = try DeviceMemory(context, byteCount: byteCount)
+                storages[number] = DeviceStorage(gpu, memory, 0, byteCount, padding: nil)
+                continue
+            }
+            if end + byteCount > largestArena { try makeArena() }
+            arena.append((number, end))
+            end += (byteCount + alignment - 1) / alignment * alignment
+        }
+        try makeArena()
+        return storages.map { $0! }
+    }
+
+    var deviceName: String { memory.context.name }
+    var device: ObjectIdentifier { ObjectIdentifier(memory.context) }
+    var address: UInt64 { memory.address + UInt64(offset) }
+
+    func beginUpload() throws -> any DeviceUpload { try Upload(gpu) }
+
+    func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        var start = range.lowerBound
+        while start < range.upperBound {
+            let count = min(StagingRing.slotSize, range.upperBound - start)
+            try readPiece(start, count, &destination, start - range.lowerBound)
+            start += count
+        }
+    }
+
+    private func readPiece(
+        _ start: Int, _ count: Int, _ destination: inout MutableRawSpan, _ place: Int
+    ) throws {
+        let context = memory.context
+        try Memory.withBorrowed(&destination) { destination in
+            try gpu.ring.withSlot(context) { slot, pinned in
+                let event = try slot.event(context)
+                try event.record(on: .compute)
+                try event.hold(.download)
+                try context.with { functions throws(DeviceError) in
+                    // Sound: the slot is this call's until it returns, and by then the copy is over or the device lost.
+                    try context.check(
+                        unsafe functions.copyToHost(
+                            pinned.address!, address + UInt64(start), count, context.stream(.download)),
+                        "copying \(count) bytes from the device")
+                }
+                try event.record(on: .download)
+                try event.wait()
+                pinned.withBytes(in: 0..<count) { bytes in
+                    destination.withMutableBytes(in: place..<place + count) { $0.copy(bytes) }
+                }
+                return nil
+            }
+        }
+    }
+}
