@@ -53,7 +53,7 @@ let package = Package(
             dependencies: ["NNStore"],
             swiftSettings: strict),
         // What the driver's library expects, which is opened when the program runs.
-        .target(name: "CCUDA"),
+        .target(name: "CCUDA", exclude: ["kernels"]),
         // GPUs: the driver, memory, and the way of tensors there and back.
         .target(
             name: "NNDevices",
@@ -63,7 +63,7 @@ let package = Package(
         .target(
             name: "NNTensor",
             dependencies: [
-                "NNStore", "NNInterop", "CVectorMath", "COpenBLAS",
+                "NNStore", "NNInterop", "NNDevices", "CCUDA", "CVectorMath", "COpenBLAS",
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: strict),
@@ -78,7 +78,8 @@ let package = Package(
             ]),
 
         // What a machine with a GPU and no Swift runs.
-        .executableTarget(name: "gpu-check", dependencies: ["NNStore", "NNDevices"]),
+        .executableTarget(
+            name: "gpu-check", dependencies: ["NNStore", "NNInterop", "NNDevices", "NNTensor", "GoldenCases"]),
 
         .executableTarget(
             name: "BuildersGuide", dependencies: ["NNStore", "NNTensor"], path: "Examples/BuildersGuide"),
@@ -94,12 +95,20 @@ let package = Package(
             dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
         // A test double of the GPU's driver, over memory of the process.
-        .target(name: "CUDATestDriver", path: "Tests/CUDATestDriver"),
-        .testTarget(name: "NNDevicesTests", dependencies: ["NNStore", "NNDevices", "CUDATestDriver"]),
+        .target(
+            name: "CUDATestDriver", dependencies: ["CCUDA", "CVectorMath"], path: "Tests/CUDATestDriver"),
         .testTarget(
-            name: "NNTensorTests", dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide"],
+            name: "NNDevicesTests",
+            dependencies: ["NNStore", "NNDevices", "NNTensor", "GoldenCases", "CUDATestDriver"]),
+        // The models that PyTorch's numbers belong to, for tests here and on GPUs.
+        .target(name: "GoldenCases", dependencies: ["NNStore", "NNInterop", "NNTensor"], path: "Tests/GoldenCases"),
+        .testTarget(
+            name: "NNTensorTests",
+            dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases"],
             exclude: ["Goldens", "Fixtures"]),
         .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
     ],
-    swiftLanguageModes: [.v6]
+    swiftLanguageModes: [.v6],
+    // The kernels, compiled for the test double of the driver.
+    cxxLanguageStandard: .cxx17
 )

@@ -14,6 +14,8 @@ public enum DeviceError: Error, Sendable, Equatable {
     /// A call of the driver failed in a way after which the device's context can't be used: nothing on the device is left, and
     /// what the process still holds there is not freed.
     case contextLost(operation: String, device: String, status: DriverStatus)
+    /// An operation was given an index that is not there. It is found when values are read, not when the operation is begun.
+    case indexOutOfRange(device: String, index: Int, extent: Int)
     /// The process is a child that was forked after the driver was started.
     case afterFork(device: String)
 
@@ -25,6 +27,7 @@ public enum DeviceError: Error, Sendable, Equatable {
         case .outOfMemory: "out-of-device-memory"
         case .driver: "driver"
         case .contextLost: "context-lost"
+        case .indexOutOfRange: "index-out-of-range"
         case .afterFork: "after-fork"
         }
     }
@@ -46,6 +49,9 @@ extension DeviceError: CustomStringConvertible {
         case .contextLost(let operation, let device, let status):
             "\(device): \(operation) failed with \(status), after which nothing on the device can be used; start the program "
                 + "anew and go on from the last checkpoint"
+        case .indexOutOfRange(let device, let index, let extent):
+            "\(device): an operation was given the index \(index), and only 0 to \(extent - 1) are there. It was one of those "
+                + "since values were last read; the same operation on the CPU says which one"
         case .afterFork(let device):
             "\(device): this process was forked after the driver was started, and the driver does not work in such a child; use "
                 + "the GPU only after forking, or start a new program"

@@ -12,6 +12,8 @@ public enum TensorError: Error, Sendable, Equatable {
     case shapeMismatch(operation: String, shapes: [[Int]], reason: String)
     /// The operation does not exist for these dtypes, or not for both together.
     case dtypeMismatch(operation: String, dtypes: [DType], reason: String)
+    /// The operands of an operation are on different devices, or on one on which the operation does not exist.
+    case wrongDevice(operation: String, devices: [String], reason: String)
     /// An argument makes no sense for a tensor of this shape.
     case invalidArgument(operation: String, reason: String)
     /// A rule about gradients is broken.
@@ -38,6 +40,7 @@ public enum TensorError: Error, Sendable, Equatable {
         switch self {
         case .shapeMismatch: "shape-mismatch"
         case .dtypeMismatch: "dtype-mismatch"
+        case .wrongDevice: "wrong-device"
         case .invalidArgument: "invalid-argument"
         case .gradient: "gradient"
         case .overwritten: "overwritten"
@@ -60,6 +63,8 @@ extension TensorError: CustomStringConvertible {
             "\(operation): shapes \(shapes.map(\.description).joined(separator: " and ")) do not fit: \(reason)"
         case .dtypeMismatch(let operation, let dtypes, let reason):
             "\(operation): \(dtypes.map(\.name).joined(separator: " and ")): \(reason)"
+        case .wrongDevice(let operation, let devices, let reason):
+            "\(operation): \(devices.joined(separator: " and ")): \(reason)"
         case .invalidArgument(let operation, let reason):
             "\(operation): \(reason)"
         case .gradient(let operation, let reason):

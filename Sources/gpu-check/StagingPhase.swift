@@ -95,4 +95,5 @@ struct StagingPhase {
 enum Failure: Error {
     case different(String)
     case usage
+    case wrongNumbers
 }

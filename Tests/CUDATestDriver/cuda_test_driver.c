@@ -8,9 +8,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "kernels_on_host.h"
+
 // The numbers are those of the CUDA Driver API reference.
 enum { success = 0, invalid_value = 1, out_of_memory = 2, not_initialized = 3, no_device = 100, invalid_device = 101,
-       invalid_context = 201, invalid_handle = 400, already_registered = 712, not_registered = 713, launch_failed = 719,
+       invalid_context = 201, unsupported_ptx = 222, not_found = 500, invalid_handle = 400, already_registered = 712, not_registered = 713, launch_failed = 719,
        not_supported = 801 };
 
 enum { most_devices = 4, most_entries = 64, most_lines = 32 };
@@ -30,7 +32,7 @@ typedef struct event {
     long recorded, reached;
 } event;
 
-enum kind { copy_work, fill_work, record_work, wait_work, free_work, stop_work };
+enum kind { copy_work, fill_work, kernel_work, record_work, wait_work, free_work, stop_work };
 
 struct work {
     work *next;
@@ -45,6 +47,8 @@ struct work {
     event *event;
     long recording;
     uint64_t address;
+    const host_kernel *kernel;
+    char arguments[1024];
 };
 
 struct stream {
@@ -71,6 +75,11 @@ typedef struct pinned {
     int is_allocated;
 } pinned;
 
+typedef struct module {
+    struct module *next;
+    const char *text;
+} module;
+
 typedef struct pool {
     struct pool *next;
     int device;
@@ -85,8 +94,8 @@ static stream *streams;
 static block *blocks;
 static pinned *pins;
 static pool *pools;
+static module *modules;
 static size_t used[most_devices];
-static uint64_t next_address = 0x700000000000;
 static char misuse[most_lines * 200];
 static int misuse_lines;
 static char leaks[1000];
@@ -175,7 +184,7 @@ static uint64_t digest(const char *bytes, size_t count) {
 
 static block *block_of(uint64_t address, size_t bytes) {
     for (block *b = blocks; b; b = b->next)
-        if (address >= b->address && address - b->address <= b->bytes && bytes <= b->bytes - (address - b->address)) return b;
+        if (address >= b->address && address - b->address < b->bytes && bytes <= b->bytes - (address - b->address)) return b;
     return NULL;
 }
 
@@ -236,6 +245,7 @@ static void *run(void *argument) {
                 if (!is_same) report("the source of a copy of %zu bytes was changed before it was copied", w->bytes);
             } else {
                 if (kind == fill_work) memset(w->destination, w->value, w->bytes);
+                if (kind == kernel_work) w->kernel->run(w->arguments);
                 pthread_mutex_lock(&lock);
             }
             if (kind == record_work && w->event->reached < w->recording) w->event->reached = w->recording;
@@ -507,8 +517,8 @@ static int new_block(uint64_t *address, size_t bytes) {
     memset(b->memory, 0xA5, bytes);
     b->bytes = bytes;
     b->device = device;
-    b->address = next_address;
-    next_address += (bytes + 4095) / 4096 * 4096 + 4096;
+    // Its kernels run in this process, so an address there is one here.
+    b->address = (uint64_t)b->memory;
     b->next = blocks;
     blocks = b;
     used[device] += bytes;
@@ -712,6 +722,64 @@ static int fill_device(uint64_t destination, unsigned char value, size_t bytes, 
     LEAVE(success);
 }
 
+static int load_module(void **handle, const void *image) {
+    ENTER("cuModuleLoadData");
+    if (!needs_context("cuModuleLoadData")) LEAVE(invalid_context);
+    const char *version = strstr(image, ".version ");
+    // 8.0 is what drivers of CUDA 12.0 read.
+    if (!version || strtod(version + 9, NULL) > 8.0) LEAVE(unsupported_ptx);
+    module *m = calloc(1, sizeof *m);
+    m->text = image;
+    m->next = modules;
+    modules = m;
+    *handle = m;
+    LEAVE(success);
+}
+
+static int unload_module(void *handle) {
+    ENTER_RELEASE("cuModuleUnload");
+    module **place = &modules;
+    while (*place && *place != handle) place = &(*place)->next;
+    if (!*place) {
+        report("cuModuleUnload: there is no such module");
+        LEAVE(invalid_handle);
+    }
+    module *m = *place;
+    *place = m->next;
+    free(m);
+    LEAVE(failure);
+}
+
+static int module_function(void **function, void *handle, const char *name) {
+    ENTER("cuModuleGetFunction");
+    const host_kernel *kernel = host_kernel_named(name);
+    if (!kernel) LEAVE(not_found);
+    if (!ptx_has_entry(((module *)handle)->text, name, kernel->argument_bytes)) {
+        report("cuModuleGetFunction: the module has no %s that takes %zu bytes", name, kernel->argument_bytes);
+        LEAVE(not_found);
+    }
+    *function = (void *)kernel;
+    LEAVE(success);
+}
+
+static int launch_kernel(
+    void *function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z, unsigned int block_x,
+    unsigned int block_y, unsigned int block_z, unsigned int shared, void *on, void **parameters, void **extra) {
+    ENTER("cuLaunchKernel");
+    stream *s = checked(on, "cuLaunchKernel");
+    if (!s) LEAVE(invalid_handle);
+    const host_kernel *kernel = function;
+    if (!grid_x || grid_y != 1 || grid_z != 1 || !block_x || block_x > 1024 || block_y != 1 || block_z != 1 || shared ||
+        extra || !parameters || kernel->argument_bytes > sizeof((work *)0)->arguments) {
+        report("cuLaunchKernel: %s can't be launched so", kernel->name);
+        LEAVE(invalid_value);
+    }
+    work w = {.kind = kernel_work, .kernel = kernel};
+    memcpy(w.arguments, parameters[0], kernel->argument_bytes);
+    append(s, w);
+    LEAVE(success);
+}
+
 static const struct {
     const char *name;
     void *function;
@@ -730,6 +798,8 @@ static const struct {
     {"cuMemHostRegister", register_memory}, {"cuMemHostUnregister", unregister_memory},
     {"cuMemHostAlloc", allocate_host}, {"cuMemFreeHost", free_host}, {"cuMemcpyHtoDAsync", copy_to_device},
     {"cuMemcpyDtoHAsync", copy_to_host}, {"cuMemcpyDtoDAsync", copy_on_device}, {"cuMemsetD8Async", fill_device},
+    {"cuModuleLoadData", load_module}, {"cuModuleUnload", unload_module},
+    {"cuModuleGetFunction", module_function}, {"cuLaunchKernel", launch_kernel},
 };
 
 int cuda_test_get_proc_address(const char *name, void **function, int version, uint64_t flags, int *status) {
@@ -774,6 +844,11 @@ void cuda_test_reset(cuda_test_configuration configuration) {
         pools = p->next;
         free(p);
     }
+    while (modules) {
+        module *m = modules;
+        modules = m->next;
+        free(m);
+    }
     memset(contexts, 0, sizeof contexts);
     memset(used, 0, sizeof used);
     memset(counts, 0, sizeof counts);
@@ -814,7 +889,7 @@ const char *cuda_test_leaks(void) {
     pthread_mutex_lock(&lock);
     leaks[0] = 0;
     size_t bytes = 0;
-    int counted[6] = {0};
+    int counted[7] = {0};
     for (block *b = blocks; b; b = b->next)
         if (!b->is_being_freed) counted[0]++, bytes += b->bytes;
     for (event *e = events; e; e = e->next) counted[1]++;
@@ -822,8 +897,10 @@ const char *cuda_test_leaks(void) {
     for (pool *p = pools; p; p = p->next) counted[3]++;
     for (pinned *p = pins; p; p = p->next) counted[4]++;
     for (int i = 0; i < most_devices; i++) counted[5] += contexts[i].retained;
-    const char *names[] = {"allocations", "events", "streams", "pools", "pinned regions", "retained contexts"};
-    for (int i = 0; i < 6; i++) {
+    for (module *m = modules; m; m = m->next) counted[6]++;
+    const char *names[] = {"allocations", "events", "streams", "pools", "pinned regions", "retained contexts",
+                           "modules"};
+    for (int i = 0; i < 7; i++) {
         if (!counted[i]) continue;
         size_t length = strlen(leaks);
         snprintf(leaks + length, sizeof leaks - length, "%d %s\n", counted[i], names[i]);

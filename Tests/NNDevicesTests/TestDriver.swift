@@ -17,7 +17,7 @@ final class TestDriver {
         _ location: SourceLocation = #_sourceLocation, _ body: (TestDriver) throws -> Void
     ) throws {
         let driver = try TestDriver(configuration)
-        try body(driver)
+        try GPU.$substitutes.withValue(driver.gpus) { try body(driver) }
         cuda_test_fail(nil, 0, 0, 0)
         driver.gpus = []
         #expect(driver.misuse == "", sourceLocation: location)

@@ -1,3 +1,4 @@
+import GoldenCases
 import Foundation
 import NNStore
 import NNTensor

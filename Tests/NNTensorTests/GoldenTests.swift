@@ -1,4 +1,5 @@
 import Foundation
+import GoldenCases
 import NNStore
 import NNTensor
 import Testing
@@ -68,7 +69,7 @@ struct GoldenTests {
             struct Case: Decodable { let printed: String }
             let cases: [String: Case]
         }
-        let data = try Data(contentsOf: GoldenCase.folder.appendingPathComponent("cases.json"))
+        let data = try Data(contentsOf: URL(fileURLWithPath: GoldenCase.folder + "/cases.json"))
         let expected = try #require(JSONDecoder().decode(Cases.self, from: data).cases[name]).printed
         #expect(try GoldenCase(name).model().description == expected)
     }

@@ -1,3 +1,4 @@
+import GoldenCases
 import Foundation
 import NNInterop
 import NNStore
@@ -47,7 +48,7 @@ struct SavingModulesTests {
         }
         // The shapes of PyTorch's own file, which can't say what is tied.
         let other = golden.freshModel()
-        let file = GoldenCase.folder.appendingPathComponent("\(name).safetensors").path
+        let file = GoldenCase.folder + "/\(name).safetensors"
         try other.load(from: file, prefix: "init")
         other.eval()
         #expect(try other(x).elements(as: Float.self) == expected)

@@ -1,3 +1,4 @@
+import GoldenCases
 import NNStore
 import NNTensor
 import Testing

@@ -60,6 +60,8 @@ enum {
     nnstore_cu_event_disable_timing = 2,
     /// CU_MEMHOSTREGISTER_PORTABLE, CU_MEMHOSTALLOC_PORTABLE
     nnstore_cu_host_portable = 1,
+    /// CU_MEMHOSTALLOC_DEVICEMAP
+    nnstore_cu_host_mapped = 2,
     /// CUmemPool_attribute
     nnstore_cu_pool_release_threshold = 4,
 };
@@ -111,5 +113,26 @@ typedef nnstore_cu_result (*nnstore_cuMemcpyDtoDAsync)(
     nnstore_cu_pointer destination, nnstore_cu_pointer source, size_t bytes, nnstore_cu_stream stream);
 typedef nnstore_cu_result (*nnstore_cuMemsetD8Async)(
     nnstore_cu_pointer destination, unsigned char value, size_t bytes, nnstore_cu_stream stream);
+typedef nnstore_cu_result (*nnstore_cuModuleLoadData)(nnstore_cu_module *module, const void *image);
+typedef nnstore_cu_result (*nnstore_cuModuleUnload)(nnstore_cu_module module);
+typedef nnstore_cu_result (*nnstore_cuModuleGetFunction)(
+    nnstore_cu_function *function, nnstore_cu_module module, const char *name);
+typedef nnstore_cu_result (*nnstore_cuLaunchKernel)(
+    nnstore_cu_function function, unsigned int grid_x, unsigned int grid_y, unsigned int grid_z, unsigned int block_x,
+    unsigned int block_y, unsigned int block_z, unsigned int shared_bytes, nnstore_cu_stream stream, void **parameters,
+    void **extra);
+
+/// The files of kernels, each a module of its own, so that only what is used is compiled for the device.
+typedef enum {
+    nnstore_elementwise_kernels,
+    nnstore_indexing_kernels,
+    nnstore_matrices_kernels,
+    nnstore_optimizers_kernels,
+    nnstore_reductions_kernels,
+    nnstore_windows_kernels,
+} nnstore_kernels;
+
+/// The PTX of a file of kernels.
+const char *nnstore_kernels_text(nnstore_kernels module);
 
 #endif

@@ -31,6 +31,28 @@ import Synchronization
     /// Freed blocks by size, where the driver has no pools.
     private let freed = Mutex<[Int: [nnstore_cu_pointer]]>([:])
     private let lost = Atomic<Bool>(false)
+    private let modules = Mutex(Modules())
+    private let problem = Mutex<Problem?>(nil)
+
+    /// Memory of this process that kernels write to: whether there was a bad index, the index, the extent that it was for.
+    ///
+    /// Safe to hold: kernels write the flag last, and it is read after waiting for them.
+    @safe private struct Problem: @unchecked Sendable {
+        let words: UnsafeMutablePointer<Int64>
+    }
+
+    /// Kernels that were compiled for the device. Safe to hold: only calls of the driver use the handles.
+    private struct Modules: @unchecked Sendable {
+        @safe struct Module {
+            let handle: nnstore_cu_module
+        }
+        @safe struct Function {
+            let handle: nnstore_cu_function
+        }
+
+        var loaded: [UInt32: Module] = [:]
+        var functions: [Kernel: Function] = [:]
+    }
 
     /// Makes the GPU ready.
     init(_ gpu: GPU) throws(DeviceError) {
@@ -79,6 +101,12 @@ import Synchronization
     deinit {
         if !isUsable { return }
         try? with { functions throws(DeviceError) in
+            problem.withLock { problem in
+                if let problem { _ = unsafe functions.freeHostMemory(problem.words) }
+            }
+            modules.withLock { modules in
+                for module in modules.loaded.values { _ = unsafe functions.unloadModule(module.handle) }
+            }
             for block in freed.withLock({ $0.values.flatMap(\.self) }) { _ = functions.free(block) }
             if let pool = unsafe pool { _ = unsafe functions.destroyPool(pool) }
             for stream in streams { _ = unsafe functions.destroyStream(stream.handle) }
@@ -221,6 +249,70 @@ import Synchronization
         try with { functions throws(DeviceError) in
             if let pool = unsafe pool { try check(unsafe functions.trimPool(pool, 0), "giving memory back") }
             for block in blocks { try check(functions.free(block), "giving memory back") }
+        }
+    }
+
+    // MARK: Kernels
+
+    func problemAddress() throws(DeviceError) -> UInt64 {
+        try problem.withLock { problem throws(DeviceError) in
+            if let problem { return unsafe UInt64(UInt(bitPattern: problem.words)) }
+            let made = try with { functions throws(DeviceError) in
+                // Sound: three words fit, and they are freed with the context. With unified addressing, which all devices
+                // of 64-bit programs have, a device knows the memory by the same address.
+                var start: UnsafeMutableRawPointer?
+                let flags = UInt32(nnstore_cu_host_portable | nnstore_cu_host_mapped)
+                try check(unsafe functions.allocateHostMemory(&start, 64, flags), "pinning memory for problems")
+                return unsafe Problem(words: start!.initializeMemory(as: Int64.self, repeating: 0, count: 8))
+            }
+            problem = made
+            return unsafe UInt64(UInt(bitPattern: made.words))
+        }
+    }
+
+    /// Throws if a kernel that was waited for was given an index that is not there.
+    func checkIndices() throws(DeviceError) {
+        try problem.withLock { problem throws(DeviceError) in
+            guard let problem, unsafe problem.words[0] != 0 else { return }
+            let (index, extent) = unsafe (Int(problem.words[1]), Int(problem.words[2]))
+            unsafe problem.words[0] = 0
+            throw .indexOutOfRange(device: name, index: index, extent: extent)
+        }
+    }
+
+    /// Begins a kernel in the compute lane.
+    func launch<Arguments: BitwiseCopyable>(
+        _ kernel: Kernel, _ blocks: UInt32, _ threads: UInt32, _ arguments: Arguments
+    ) throws(DeviceError) {
+        var arguments = arguments
+        try with { functions throws(DeviceError) in
+            let function = try function(kernel, functions)
+            // Sound: the kernel takes one argument of this type, which the driver copies before it returns.
+            let result = unsafe withUnsafeMutableBytes(of: &arguments) { bytes in
+                var parameter = bytes.baseAddress
+                return unsafe functions.launch(
+                    function.handle, blocks, 1, 1, threads, 1, 1, 0, stream(.compute), &parameter, nil)
+            }
+            try check(result, "beginning the kernel \(kernel.name)")
+        }
+    }
+
+    private func function(_ kernel: Kernel, _ functions: DriverFunctions) throws(DeviceError) -> Modules.Function {
+        try modules.withLock { modules throws(DeviceError) in
+            if let function = modules.functions[kernel] { return function }
+            if modules.loaded[kernel.file] == nil {
+                var module: nnstore_cu_module?
+                let text = unsafe nnstore_kernels_text(nnstore_kernels(rawValue: kernel.file))
+                try check(unsafe functions.loadModule(&module, text), "compiling the kernels of \(kernel.name)")
+                modules.loaded[kernel.file] = unsafe Modules.Module(handle: module!)
+            }
+            var handle: nnstore_cu_function?
+            try check(
+                unsafe functions.moduleFunction(&handle, modules.loaded[kernel.file]!.handle, kernel.name),
+                "looking for the kernel \(kernel.name)")
+            let function = unsafe Modules.Function(handle: handle!)
+            modules.functions[kernel] = function
+            return function
         }
     }
 }

@@ -43,6 +43,10 @@ import CCUDA
     let copyToHost: nnstore_cuMemcpyDtoHAsync
     let copyOnDevice: nnstore_cuMemcpyDtoDAsync
     let fill: nnstore_cuMemsetD8Async
+    let loadModule: nnstore_cuModuleLoadData
+    let unloadModule: nnstore_cuModuleUnload
+    let moduleFunction: nnstore_cuModuleGetFunction
+    let launch: nnstore_cuLaunchKernel
 
     /// - Throws: ``DeviceError/noDriver(reason:)`` if the library lacks one: it is too old.
     init(_ library: DriverLibrary) throws(DeviceError) {
@@ -87,5 +91,9 @@ import CCUDA
         unsafe copyToHost = try library.function("cuMemcpyDtoHAsync", exported: "cuMemcpyDtoHAsync_v2")
         unsafe copyOnDevice = try library.function("cuMemcpyDtoDAsync", exported: "cuMemcpyDtoDAsync_v2")
         unsafe fill = try library.function("cuMemsetD8Async")
+        unsafe loadModule = try library.function("cuModuleLoadData")
+        unsafe unloadModule = try library.function("cuModuleUnload")
+        unsafe moduleFunction = try library.function("cuModuleGetFunction")
+        unsafe launch = try library.function("cuLaunchKernel")
     }
 }

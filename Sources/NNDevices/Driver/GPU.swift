@@ -5,7 +5,15 @@ import Synchronization
 /// A GPU as this process uses it.
 package final class GPU: Sendable {
     /// The GPUs of the process's driver, or why there is no driver.
-    static let all = Driver.shared.flatMap { driver in Result { () throws(DeviceError) in try GPU.all(of: driver) } }
+    private static let ofProcess = Driver.shared.flatMap { driver in
+        Result { () throws(DeviceError) in try GPU.all(of: driver) }
+    }
+
+    /// GPUs that stand for those of the process, in tests.
+    @TaskLocal package static var substitutes: [GPU]?
+
+    /// The GPUs that `Device` names, or why there are none.
+    static var all: Result<[GPU], DeviceError> { substitutes.map { .success($0) } ?? ofProcess }
 
     /// The GPUs of a driver.
     static func all(of driver: Driver) throws(DeviceError) -> [GPU] {
@@ -33,6 +41,12 @@ package final class GPU: Sendable {
             return context
         }
     }
+
+    /// The GPU's name among devices.
+    package var device: Device { .cuda(properties.ordinal) }
+
+    /// Where a kernel notes an index that is not there; whoever reads from the device next hears of it.
+    package func problemAddress() throws(DeviceError) -> UInt64 { try context().problemAddress() }
 
     func memory() throws(DeviceError) -> (free: Int, total: Int) { try context().memoryInfo() }
 

@@ -2,12 +2,12 @@ import CCUDA
 import NNStore
 
 /// The bytes of a storage in the memory of a GPU: a block, or a part of one that small storages share.
-final class DeviceStorage: DeviceBacking {
-    private let gpu: GPU
+package final class DeviceStorage: DeviceBacking {
+    package let gpu: GPU
     private let memory: DeviceMemory
     private let offset: Int
-    let byteCount: Int
-    let padding: Int?
+    package let byteCount: Int
+    package let padding: Int?
 
     private init(_ gpu: GPU, _ memory: DeviceMemory, _ offset: Int, _ byteCount: Int, padding: Int?) {
         self.gpu = gpu
@@ -24,7 +24,7 @@ final class DeviceStorage: DeviceBacking {
     private static let alignment = 256
 
     /// Storages of the given sizes, with any contents. Small ones share blocks, in the order given.
-    static func allocate(_ byteCounts: [Int], on gpu: GPU) throws(DeviceError) -> [DeviceStorage] {
+    package static func allocate(_ byteCounts: [Int], on gpu: GPU) throws(DeviceError) -> [DeviceStorage] {
         let context = try gpu.context()
         var storages = [DeviceStorage?](repeating: nil, count: byteCounts.count)
         var arena: [(number: Int, offset: Int)] = []
@@ -53,13 +53,18 @@ final class DeviceStorage: DeviceBacking {
         return storages.map { $0! }
     }
 
-    var deviceName: String { memory.context.name }
-    var device: ObjectIdentifier { ObjectIdentifier(memory.context) }
-    var address: UInt64 { memory.address + UInt64(offset) }
+    /// One storage of its own, with any contents.
+    package static func allocate(_ byteCount: Int, on gpu: GPU) throws(DeviceError) -> DeviceStorage {
+        DeviceStorage(gpu, try DeviceMemory(gpu.context(), byteCount: byteCount), 0, byteCount, padding: nil)
+    }
 
-    func beginUpload() throws -> any DeviceUpload { try Upload(gpu) }
+    package var deviceName: String { memory.context.name }
+    package var device: ObjectIdentifier { ObjectIdentifier(memory.context) }
+    package var address: UInt64 { memory.address + UInt64(offset) }
 
-    func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+    package func beginUpload() throws -> any DeviceUpload { try Upload(gpu) }
+
+    package func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
         var start = range.lowerBound
         while start < range.upperBound {
             let count = min(StagingRing.slotSize, range.upperBound - start)
@@ -86,6 +91,7 @@ final class DeviceStorage: DeviceBacking {
                 }
                 try event.record(on: .download)
                 try event.wait()
+                try context.checkIndices()
                 pinned.withBytes(in: 0..<count) { bytes in
                     destination.withMutableBytes(in: place..<place + count) { $0.copy(bytes) }
                 }

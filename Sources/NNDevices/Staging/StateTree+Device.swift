@@ -26,12 +26,7 @@ extension StateTree {
             numbers[tensor.storage] = storages.count
             storages.append(tensor.storage)
         }
-        let sizes = storages.map(\.byteCount)
-        let copies =
-            if let gpu { try DeviceStorage.allocate(sizes, on: gpu).map { Storage(on: $0) } } else {
-                try Memory.allocate(sizes).map { Storage(memory: $0) }
-            }
-        try storages.copyBytes(to: copies, threads: threads, cancellation: cancellation)
+        let copies = try storages.copied(to: gpu, threads: threads, cancellation: cancellation)
         return try mapTensors { (tensor) throws(StoreError) in
             var copy = tensor
             copy.storage = copies[numbers[tensor.storage]!]
@@ -41,6 +36,23 @@ extension StateTree {
 }
 
 extension [Storage] {
+    /// Storages on a GPU, or on the CPU, with the same bytes.
+    fileprivate func copied(to gpu: GPU?, threads: Int?, cancellation: Cancellation?) throws -> [Storage] {
+        let sizes = map(\.byteCount)
+        let copies =
+            if let gpu { try DeviceStorage.allocate(sizes, on: gpu).map { Storage(on: $0) } } else {
+                try Memory.allocate(sizes).map { Storage(memory: $0) }
+            }
+        try copyBytes(to: copies, threads: threads, cancellation: cancellation)
+        return copies
+    }
+
+    /// Moves the bytes to a device; the storages stay the same. Either all are moved or none.
+    package func move(to device: Device) throws {
+        let copies = try copied(to: device.isGPU ? device.gpu() : nil, threads: nil, cancellation: nil)
+        for (storage, copy) in zip(self, copies) { storage.takeContents(of: copy) }
+    }
+
     /// Copies all bytes to other storages, which have the same sizes.
     package func copyBytes(to others: [Storage], threads: Int? = nil, cancellation: Cancellation? = nil) throws {
         func bytes(_ storage: Storage) throws(StoreError) -> StateTensor {

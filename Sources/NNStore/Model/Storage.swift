@@ -164,6 +164,9 @@ public final class Storage: Sendable {
     /// Reads the bytes into memory if they are not there.
     public func load() throws { _ = try resident() }
 
+    /// Says that a device was told to change the bytes. Counts ``version`` up.
+    package func countWrite() { state.withLock { $0.version += 1 } }
+
     /// Where the bytes are, if they are not in memory.
     var backing: (any StorageBacking)? {
         state.withLock { state in
@@ -178,23 +181,14 @@ public final class Storage: Sendable {
         }
     }
 
-    /// Puts the bytes, which the caller has copied, to another place; all tensors over the storage follow. Counts ``version``
-    /// up, so that values which autograd saved are not taken from there.
-    ///
-    /// - Precondition: the new place has ``byteCount`` bytes.
-    package func move(to backing: any DeviceBacking) { replace(.device(backing), backing.byteCount) }
-
-    /// Puts the bytes, which the caller has copied, into memory of this process; as ``move(to:)-(DeviceBacking)`` does.
-    package func move(to memory: Memory) { replace(.memory(memory), memory.byteCount) }
-
-    private func replace(_ contents: Contents, _ byteCount: Int) {
-        precondition(byteCount == self.byteCount)
+    /// Takes the place of another storage's bytes, which are a copy of these and belong to nobody else: in memory, or on a
+    /// device. All tensors over this storage follow.
+    package func takeContents(of copy: Storage) {
+        precondition(copy.byteCount == byteCount)
+        let contents = copy.state.withLock { $0.contents }
         // What was there is freed after the lock is given up.
         let previous = state.withLock { state in
-            defer {
-                state.contents = contents
-                state.version += 1
-            }
+            defer { state.contents = contents }
             return state.contents
         }
         withExtendedLifetime(previous) {}

@@ -29,7 +29,7 @@ extension Tensor {
                 reason: "the gradient must have the tensor's shape")
         }
         try noGrad {
-            let first = try gradient?.detach().converted(to: dtype, "backward") ?? Tensor.ones(shape, dtype: dtype)
+            let first = try gradient?.detach().converted(to: dtype, "backward") ?? Tensor.ones(like: self)
             switch gradientTarget {
             case .nothing: break
             case .leaf(let leaf):

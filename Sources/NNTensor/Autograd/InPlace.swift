@@ -117,11 +117,13 @@ private struct Region {
     }
 
     /// The whole as zeros.
-    private func zeros() throws -> Tensor { Tensor(try Storage(byteCount: byteCount), whole) }
+    private func zeros(on device: Device) throws -> Tensor {
+        Tensor(try Tensor.zeroed(.u8, [byteCount], on: device).storage, whole)
+    }
 
     /// A copy of `gradient`, which has the whole's shape, with zeros in the part.
     func zeroed(in gradient: Tensor) throws -> Tensor {
-        let result = try zeros()
+        let result = try zeros(on: gradient.device)
         try result.writeValues(of: gradient, "backward")
         try Tensor(result.storage, part).writeValues(of: Tensor(0.0), "backward")
         return result
@@ -129,7 +131,7 @@ private struct Region {
 
     /// The part of `gradient`, which has the whole's shape.
     func part(of gradient: Tensor) throws -> Tensor {
-        let result = try zeros()
+        let result = try zeros(on: gradient.device)
         try result.writeValues(of: gradient, "backward")
         return Tensor(result.storage, part)
     }
@@ -137,7 +139,7 @@ private struct Region {
     /// Zeros with `gradient`, which has the part's shape, in the part. Where the view shows an element several times, the
     /// gradients of all are added.
     func embedded(_ gradient: Tensor) throws -> Tensor {
-        let result = try zeros()
+        let result = try zeros(on: gradient.device)
         let repeated = part.shape.indices.filter { part.strides[$0] == 0 && part.shape[$0] > 1 }
         let sum = try repeated.isEmpty ? gradient : gradient.sum(repeated, keepDimensions: true)
         let shape = part.shape.indices.map { repeated.contains($0) ? 1 : part.shape[$0] }

@@ -141,7 +141,7 @@ public enum Initializer {
         _ generator: Generator?
     ) throws {
         try tensor.requireValue(operation)
-        let drawn = try Tensor.zeroed(Promotion.computing(tensor.dtype), tensor.shape)
+        let drawn = try Tensor.zeroed(Promotion.computing(tensor.dtype), tensor.shape, on: .cpu)
         try drawn.fillRandomly(distribution, generator)
         if scale != 1 { try drawn.update(.multiply, Tensor(number: scale)) }
         if shift != 0 { try drawn.update(.add, Tensor(number: shift)) }

@@ -8,7 +8,7 @@ import NNStore
     /// Room for `count` elements.
     init(_ count: Int, _ type: nnstore_element) {
         let dtype: DType = type == nnstore_f64 ? .f64 : .f32
-        elements = orStop { try Tensor.unwritten(dtype, [count]).writableElements(for: "conv2d") }
+        elements = orStop { try Tensor.unwritten(dtype, [count], on: .cpu).writableElements(for: "conv2d") }
     }
 
     /// Writes the windows of the image that begins at an element of `images`.

@@ -53,6 +53,7 @@ extension Tensor {
     /// - Throws: ``TensorError/uninitialized(what:)`` for a parameter without a value.
     func elements(for operation: String) throws -> Elements {
         try requireValue(operation)
+        try requireCPU(operation)
         return try Elements(try storage.readableMemory(), layout, operation: operation)
     }
 
@@ -65,13 +66,8 @@ extension Tensor {
     /// The elements, to write. Counts the storage's version up.
     func writableElements(for operation: String) throws -> Elements {
         exactNumber = nil
+        try requireCPU(operation)
         return try Elements(try storage.writableMemory(), layout, operation: operation)
     }
 }
 
-extension SavedValue {
-    /// The elements, to read.
-    func elements(for operation: String) throws -> Elements {
-        try Elements(try storage.readableMemory(), layout, operation: operation)
-    }
-}

@@ -43,6 +43,9 @@ struct StridedLoop: Sendable {
         runs = joined.reduce(1) { $0 * $1.extent }
     }
 
+    /// All dimensions, the innermost one last.
+    var dimensions: [(extent: Int, strides: Lanes)] { outer + [(count, strides)] }
+
     /// The most elements that are handled at one go, and the fewest that are worth a thread: a few hundred microseconds.
     private static let piece = 1 << 15
     private static let worthThreads = 1 << 18

@@ -79,7 +79,7 @@ struct LoadingPlan {
                 value = try noGrad { try value.copied("load") }
             }
             if let parameter = tensor as? Parameter, !parameter.isInitialized {
-                let fresh = try Tensor.zeroed(parameter.currentLayout.dtype, value.shape)
+                let fresh = try Tensor.zeroed(parameter.currentLayout.dtype, value.shape, on: parameter.device)
                 try work.add(value, to: fresh, name: nil)
                 work.finishing.append { parameter.adopt(fresh) }
             } else {

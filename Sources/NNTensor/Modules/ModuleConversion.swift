@@ -47,4 +47,20 @@ extension Module {
     /// F32; see ``to(_:)``.
     @discardableResult
     public final func float() throws -> Self { try to(.f32) }
+
+    /// Moves all parameters and buffers to a device, in place: they stay the same objects, what is shared stays shared, and
+    /// tensors outside that look into the same memory follow. Gradients are moved with them; what an optimizer keeps for a
+    /// parameter follows at its next step.
+    ///
+    /// - Throws: `DeviceError` if the device is not there or has not enough memory; nothing has been moved then.
+    @discardableResult
+    public final func to(_ device: Device) throws -> Self {
+        var storages: OrderedSet<Storage> = []
+        for (_, tensor) in namedTensors(removeDuplicate: true) {
+            if tensor.device != device { storages.append(tensor.storage) }
+            if let gradient = tensor.grad, gradient.device != device { storages.append(gradient.storage) }
+        }
+        try Array(storages).move(to: device)
+        return self
+    }
 }

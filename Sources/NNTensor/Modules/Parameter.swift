@@ -15,7 +15,7 @@ public final class Parameter: Tensor {
     ///
     /// - Parameter pattern: the extents, `nil` for those that are not known.
     public convenience init(uninitialized pattern: [Int?], dtype: DType = .f32) {
-        self.init(orStop { try Tensor.zeroed(dtype, [0]) })
+        self.init(orStop { try Tensor.zeroed(dtype, [0], on: .cpu) })
         self.pattern = pattern
         isUninitialized = true
     }
@@ -39,7 +39,7 @@ public final class Parameter: Tensor {
             throw TensorError.shapeMismatch(
                 operation: "materialize", shapes: [shape], reason: "the parameter's shape is \(shapeDescription)")
         }
-        adopt(try Tensor.zeroed(dtype ?? currentLayout.dtype, shape))
+        adopt(try Tensor.zeroed(dtype ?? currentLayout.dtype, shape, on: device))
     }
 
     /// Takes the memory of a tensor of a shape that the parameter may have for its own.

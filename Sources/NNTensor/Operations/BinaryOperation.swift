@@ -88,7 +88,8 @@ struct BinaryOperation: Sendable {
     /// The result, not recorded.
     func values(_ left: Tensor, _ right: Tensor) throws -> Tensor {
         let result = try Tensor.unwritten(
-            try resultDType(left, right), try Broadcasting.shape(left.shape, right.shape, name))
+            try resultDType(left, right), try Broadcasting.shape(left.shape, right.shape, name),
+            on: try Placement.device(ofElementwise: [left, right], name))
         try write(left, right, to: result)
         result.isNumber = left.isNumber && right.isNumber
         return result
@@ -104,9 +105,14 @@ struct BinaryOperation: Sendable {
         var dtype = try Promotion.dtype(left, right, name)
         if kind == .float { dtype = Promotion.float(dtype) }
         let type = try Promotion.computing(dtype).elementType(for: name)
-        let done = ElementwiseKernels.binary(
-            kernel, type, try left.elements(for: name, in: type), try right.elements(for: name, in: type),
-            try result.writableElements(for: name))
+        let done =
+            if try Placement.device(ofElementwise: [result, left, right], name).isGPU {
+                try GPUElementwise.binary(kernel, type, left, right, to: result, name)
+            } else {
+                ElementwiseKernels.binary(
+                    kernel, type, try left.elements(for: name, in: type), try right.elements(for: name, in: type),
+                    try result.writableElements(for: name))
+            }
         guard done else {
             throw TensorError.dtypeMismatch(
                 operation: name, dtypes: [left.dtype, right.dtype],

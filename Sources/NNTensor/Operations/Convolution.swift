@@ -39,6 +39,7 @@ public func conv2d(
             operation: "conv2d", dtypes: operands.map(\.dtype),
             reason: "all must be floats of one dtype. Convert with to(_:)")
     }
+    _ = try Placement.device(of: operands, "conv2d")
     let convolution = Convolution(
         windows: try Windows(
             kernel: Extent2d(weight.shape[2], weight.shape[3]), stride: stride, padding: padding, dilation: dilation
@@ -81,11 +82,21 @@ private struct Convolution: Sendable {
         batch * groups * outPerGroup * windowSize * windowCount < 1 << 20 ? 1 : Parallelism.threads
     }
 
+    private var onGPU: GPUConvolution {
+        GPUConvolution(
+            windows: windows, batch: batch, groups: groups, outPerGroup: outPerGroup, windowSize: windowSize,
+            windowCount: windowCount)
+    }
+
     func values(_ x: Tensor, _ weight: Tensor, _ bias: Tensor?) throws -> Tensor {
         let (images, kernels) = (try x.prepared(for: "conv2d"), try weight.prepared(for: "conv2d"))
         let shape = [batch, groups * outPerGroup, windows.out_height, windows.out_width]
-        let result = try Tensor.zeroed(images.dtype, shape)
+        let result = try Tensor.zeroed(images.dtype, shape, on: x.device)
         if let bias { try result.writeValues(of: bias.detach().reshape([1, -1, 1, 1]), "conv2d") }
+        if x.device.isGPU {
+            try onGPU.values(images, kernels, to: result, isAdding: bias != nil)
+            return try result.converted(to: x.dtype, "conv2d")
+        }
         let (from, with) = (try images.elements(for: "conv2d"), try kernels.elements(for: "conv2d"))
         let to = try result.writableElements(for: "conv2d")
         let isAdding = bias != nil
@@ -106,7 +117,11 @@ private struct Convolution: Sendable {
     func imageGradient(_ gradient: Tensor, _ weight: Tensor) throws -> Tensor {
         let (slopes, kernels) = (try gradient.prepared(for: "conv2d"), try weight.prepared(for: "conv2d"))
         let result = try Tensor.zeroed(
-            slopes.dtype, [batch, groups * windows.channels, windows.height, windows.width])
+            slopes.dtype, [batch, groups * windows.channels, windows.height, windows.width], on: gradient.device)
+        if gradient.device.isGPU {
+            try onGPU.imageGradient(slopes, kernels, to: result)
+            return result
+        }
         let (from, with) = (try slopes.elements(for: "conv2d"), try kernels.elements(for: "conv2d"))
         let to = try result.writableElements(for: "conv2d")
         if slopes.count > 0 && result.count > 0 {
@@ -126,10 +141,17 @@ private struct Convolution: Sendable {
 
     func weightGradient(_ gradient: Tensor, _ x: Tensor) throws -> Tensor {
         let (slopes, images) = (try gradient.prepared(for: "conv2d"), try x.prepared(for: "conv2d"))
+        if gradient.device.isGPU {
+            let sums = try onGPU.weightGradient(slopes, images)
+            return try sums.reshape([
+                groups * outPerGroup, windows.channels, windows.kernel_height, windows.kernel_width,
+            ])
+        }
         let size = groups * outPerGroup * windowSize
         let parts = max(1, min(Convolution.parts, batch))
         let sums = try Tensor.zeroed(
-            slopes.dtype, [parts, groups * outPerGroup, windows.channels, windows.kernel_height, windows.kernel_width])
+            slopes.dtype, [parts, groups * outPerGroup, windows.channels, windows.kernel_height, windows.kernel_width],
+            on: .cpu)
         let (from, with) = (try slopes.elements(for: "conv2d"), try images.elements(for: "conv2d"))
         let to = try sums.writableElements(for: "conv2d")
         if slopes.count > 0 && sums.count > 0 {

@@ -21,11 +21,14 @@ extension Tensor {
         for other in shape.indices where other != axis { part = try part.narrow(other, 0..<index.shape[other]) }
         let source = try part.isContiguous ? part : part.copied("gather")
         let places = try index.isContiguous ? index : index.copied("gather")
-        let result = try Tensor.zeroed(dtype, index.shape)
+        let result = try Tensor.zeroed(dtype, index.shape, on: try Placement.device(of: [self, index], "gather"))
         let (outer, inner) = (index.shape[..<axis].reduce(1, *), index.shape[(axis + 1)...].reduce(1, *))
-        let (from, indices) = (try source.elements(for: "gather"), try places.elements(for: "gather"))
-        let to = try result.writableElements(for: "gather")
-        if index.count > 0 {
+        if result.device.isGPU {
+            try GPUIndexing.gather(
+                source, places, to: result, [outer, shape[axis], index.shape[axis], inner], isByElement: true, "gather")
+        } else if index.count > 0 {
+            let (from, indices) = (try source.elements(for: "gather"), try places.elements(for: "gather"))
+            let to = try result.writableElements(for: "gather")
             let bad = unsafe nnstore_gather(
                 outer, shape[axis], index.shape[axis], inner, dtype.bytesPerBlock, from.address(0),
                 indices.pointer(0), to.address(0))
@@ -35,7 +38,7 @@ extension Tensor {
         if Tensor.isRecording([self]) {
             let saved = SavedValue(places, for: "gather")
             result.record("gather", [self]) { gradient, _ in
-                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
+                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole, on: gradient.device)
                 try sum.scatterAdd(axis, saved.value(), gradient, "gather")
                 return [sum]
             }
@@ -60,7 +63,7 @@ extension Tensor {
         if Tensor.isRecording([self]) {
             let saved = SavedValue(taken.places, for: "indexSelect")
             taken.result.record("indexSelect", [self]) { gradient, _ in
-                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
+                let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole, on: gradient.device)
                 try sum.add(gradient, at: saved.value(), axis, "indexSelect")
                 return [sum]
             }
@@ -75,8 +78,14 @@ extension Tensor {
         let places = try indices.isContiguous ? indices : indices.copied(operation)
         var shape = shape
         shape[axis] = indices.count
-        let result = try Tensor.zeroed(dtype, shape)
+        let result = try Tensor.zeroed(dtype, shape, on: try Placement.device(of: [self, indices], operation))
         let (outer, inner) = (shape[..<axis].reduce(1, *), shape[(axis + 1)...].reduce(1, *))
+        if result.device.isGPU {
+            try GPUIndexing.gather(
+                source, places, to: result, [outer, self.shape[axis], indices.count, inner], isByElement: false,
+                operation)
+            return (result, places)
+        }
         let (from, at) = (try source.elements(for: operation), try places.elements(for: operation))
         let to = try result.writableElements(for: operation)
         if result.count > 0 || indices.count > 0 && self.shape[axis] == 0 {
@@ -101,6 +110,10 @@ extension Tensor {
             return try part.writeValues(of: sum, operation)
         }
         guard index.count > 0 else { return }
+        if device.isGPU {
+            return try GPUIndexing.add(
+                values, at: index, to: self, [outer, shape[axis], index.shape[axis], inner], isByElement: true, operation)
+        }
         let (from, at) = (try values.elements(for: operation), try index.elements(for: operation))
         let to = try writableElements(for: operation)
         let positions: UnsafeMutablePointer<Int64>? = unsafe at.pointer(0)
@@ -122,6 +135,10 @@ extension Tensor {
         let values = try (source.isContiguous ? source : source.copied(operation)).converted(to: dtype, operation)
         guard values.count > 0 else { return }
         let (outer, inner) = (shape[..<axis].reduce(1, *), shape[(axis + 1)...].reduce(1, *))
+        if device.isGPU {
+            return try GPUIndexing.add(
+                values, at: indices, to: self, [outer, shape[axis], indices.count, inner], isByElement: false, operation)
+        }
         let (from, at) = (try values.elements(for: operation), try indices.elements(for: operation))
         let to = try writableElements(for: operation)
         let positions: UnsafeMutablePointer<Int64>? = unsafe at.pointer(0)

@@ -22,7 +22,7 @@ public func concatenate(_ tensors: [Tensor], dimension: Int = 0) throws -> Tenso
         shape[axis] += tensor.shape[axis]
         dtype = try Promotion.dtype(dtype, tensor.dtype, "concatenate")
     }
-    let result = try Tensor.unwritten(dtype, shape)
+    let result = try Tensor.unwritten(dtype, shape, on: try Placement.device(of: tensors, "concatenate"))
     var ranges: [Range<Int>] = []
     for tensor in tensors {
         let start = ranges.last?.upperBound ?? 0

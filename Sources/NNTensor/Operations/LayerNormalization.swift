@@ -27,6 +27,16 @@ public func layerNorm(
             operation: "layerNorm", dtypes: ([x] + parameters).map(\.dtype),
             reason: "all must be floats of one dtype. Convert with to(_:)")
     }
+    if try Placement.device(of: [x] + parameters, "layerNorm").isGPU {
+        // Its gradient comes from those of its parts.
+        let axes = Array(x.rank - shape.count..<x.rank)
+        let distance = try BinaryOperation.subtract(x, x.mean(axes, keepDimensions: true))
+        let variance = try BinaryOperation.multiply(distance, distance).mean(axes, keepDimensions: true)
+        let deviation = try UnaryOperation.sqrt(BinaryOperation.add(variance, Tensor(number: epsilon)))
+        var result = try BinaryOperation.divide(distance, deviation)
+        if let weight { result = try BinaryOperation.multiply(result, weight) }
+        return try bias.map { try BinaryOperation.add(result, $0) } ?? result
+    }
     let normalization = LayerNormalization(count: shape.reduce(1, *), rows: x.shape.dropLast(shape.count).reduce(1, *))
     let (result, statistics) = try normalization.values(x, weight, bias, epsilon)
     if Tensor.isRecording([x] + parameters) {
@@ -59,8 +69,8 @@ private struct LayerNormalization: Sendable {
     /// The result, and the mean and the reciprocal deviation of each row, F64.
     func values(_ x: Tensor, _ weight: Tensor?, _ bias: Tensor?, _ epsilon: Double) throws -> (Tensor, Tensor) {
         let source = try x.prepared(for: "layerNorm")
-        let result = try Tensor.unwritten(source.dtype, x.shape)
-        let statistics = try Tensor.zeroed(.f64, [rows, 2])
+        let result = try Tensor.unwritten(source.dtype, x.shape, on: .cpu)
+        let statistics = try Tensor.zeroed(.f64, [rows, 2], on: .cpu)
         let (scales, shifts) = (try weight?.prepared(for: "layerNorm"), try bias?.prepared(for: "layerNorm"))
         let from = try source.elements(for: "layerNorm")
         let (scale, shift) = (try scales?.elements(for: "layerNorm"), try shifts?.elements(for: "layerNorm"))
@@ -91,9 +101,9 @@ private struct LayerNormalization: Sendable {
     ) throws -> (x: Tensor?, weight: Tensor?, bias: Tensor?) {
         let (slopes, source) = (try gradient.prepared(for: "layerNorm"), try x.prepared(for: "layerNorm"))
         let scales = try weight?.prepared(for: "layerNorm")
-        let result = ofX ? try Tensor.zeroed(source.dtype, x.shape) : nil
-        let weightSums = ofWeight ? try Tensor.zeroed(.f64, [parts, count]) : nil
-        let biasSums = ofBias ? try Tensor.zeroed(.f64, [parts, count]) : nil
+        let result = ofX ? try Tensor.zeroed(source.dtype, x.shape, on: .cpu) : nil
+        let weightSums = ofWeight ? try Tensor.zeroed(.f64, [parts, count], on: .cpu) : nil
+        let biasSums = ofBias ? try Tensor.zeroed(.f64, [parts, count], on: .cpu) : nil
         let (incoming, from) = (try slopes.elements(for: "layerNorm"), try source.elements(for: "layerNorm"))
         let scale = try scales?.elements(for: "layerNorm")
         let kept = try statistics.elements(for: "layerNorm")

@@ -27,7 +27,7 @@ public func dropout(_ x: Tensor, _ probability: Double, generator: Generator? = 
             operation: "dropout", reason: "a probability is from 0 to 1, not \(probability)")
     }
     if probability == 0 { return x }
-    let drawn = Tensor.rand(x.shape, generator: generator)
+    let drawn = try Tensor.rand(x.shape, generator: generator).copied(to: x.device)
     let kept = try BinaryOperation.greaterOrEqual(drawn, Tensor(number: probability)).converted(to: x.dtype, "dropout")
     let factor = probability < 1 ? 1 / (1 - probability) : 0
     return try BinaryOperation.multiply(x, try BinaryOperation.multiply(kept, Tensor(number: factor)))

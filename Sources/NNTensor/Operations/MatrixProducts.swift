@@ -95,8 +95,17 @@ enum MatrixProduct {
         let batch = try Broadcasting.shape(left.shape.dropLast(2), right.shape.dropLast(2), operation)
         let shape = batch + [left.shape[left.rank - 2], right.shape[right.rank - 1]]
         // Nothing is written where there is nothing to add up.
-        let result = try left.shape.last == 0 ? Tensor.zeroed(computing, shape) : Tensor.unwritten(computing, shape)
+        let device = try Placement.device(of: [left, right], operation)
+        let result =
+            try left.shape.last == 0
+            ? Tensor.zeroed(computing, shape, on: device) : Tensor.unwritten(computing, shape, on: device)
         if let bias { try result.writeValues(of: bias, operation) }
+        if device.isGPU {
+            try GPUMatrices.multiply(
+                left.converted(to: computing, operation), right.converted(to: computing, operation), to: result,
+                adding: bias != nil, operation)
+            return try result.converted(to: dtype, operation)
+        }
         func operand(_ tensor: Tensor) throws -> MatrixKernels.Matrices {
             var source = try tensor.converted(to: computing, operation)
             if !MatrixKernels.Matrices.isReadable(source.layout) { source = try source.copied(operation) }

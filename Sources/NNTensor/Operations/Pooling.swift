@@ -36,14 +36,17 @@ public func maxPool2d(
         .placed(in: x.shape, channels: 1, "maxPool2d")
     let images = try x.prepared(for: "maxPool2d")
     let shape = [x.shape[0], x.shape[1], windows.out_height, windows.out_width]
-    let largest = try Tensor.zeroed(images.dtype, shape)
-    let places = try Tensor.zeroed(.i64, shape)
-    let from = try images.elements(for: "maxPool2d")
-    let (to, positions) = (
-        try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d")
-    )
+    let largest = try Tensor.zeroed(images.dtype, shape, on: x.device)
+    let places = try Tensor.zeroed(.i64, shape, on: x.device)
     let (inSize, outSize) = (windows.height * windows.width, windows.out_height * windows.out_width)
     let planes = largest.count / max(1, outSize)
+    if x.device.isGPU {
+        try GPUWindows.maxPool(images, windows, planes: planes, largest: largest, positions: places)
+    } else {
+        let from = try images.elements(for: "maxPool2d")
+        let (to, positions) = (
+            try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d")
+        )
     Parallelism.forEach(planes, threads: x.count < 1 << 16 ? 1 : Parallelism.threads) { plane in
         unsafe withUnsafePointer(to: windows) { windows in
             let (image, place) = (plane * inSize, plane * outSize)
@@ -54,12 +57,14 @@ public func maxPool2d(
             }
         }
     }
+    }
     let result = try largest.converted(to: x.dtype, "maxPool2d")
     if Tensor.isRecording([x]) {
         let saved = SavedValue(places, for: "maxPool2d")
         let whole = x.shape
         result.record("maxPool2d", [x]) { gradient, _ in
-            let sum = try Tensor.zeroed(Promotion.computing(gradient.dtype), [planes, inSize])
+            let sum = try Tensor.zeroed(
+                Promotion.computing(gradient.dtype), [planes, inSize], on: gradient.device)
             try sum.scatterAdd(
                 1, saved.value().reshape([planes, outSize]), gradient.reshape([planes, outSize]), "maxPool2d")
             return [try sum.reshape(whole)]

@@ -101,13 +101,13 @@ extension Tensor {
 
     /// Whether all elements are other than 0, BOOL.
     public func all() throws -> Tensor {
-        if count == 0 { return Tensor([true], shape: []) }
+        if count == 0 { return try Tensor([true], shape: []).copied(to: device) }
         return try converted(to: .bool, "all").extreme(.smallest, nil, false, "all").values
     }
 
     /// Whether any element is other than 0, BOOL.
     public func any() throws -> Tensor {
-        if count == 0 { return Tensor([false], shape: []) }
+        if count == 0 { return try Tensor([false], shape: []).copied(to: device) }
         return try converted(to: .bool, "any").extreme(.largest, nil, false, "any").values
     }
 
@@ -124,7 +124,7 @@ extension Tensor {
         let axes = try axes(dimensions, operation)
         let shape = reducedShape(axes, keepDimensions: true)
         let type = dtype.isFloatingPoint ? dtype : .i64
-        let result = try Tensor.zeroed(type, reducedShape(axes, keepDimensions: keepDimensions))
+        let result = try Tensor.zeroed(type, reducedShape(axes, keepDimensions: keepDimensions), on: device)
         let count = axes.reduce(1) { $0 * self.shape[$1] }
         let factor = isMean ? 1 / Double(count) : 1
         // Halves are added in F32 pieces of F64 sums; there are no loops for them.
@@ -132,6 +132,8 @@ extension Tensor {
         try source.requireReductions(operation)
         if isMean && count == 0 {
             try result.writeValues(of: Tensor(Double.nan, dtype: .f64), operation)
+        } else if device.isGPU {
+            try GPUReductions.sum(source, axes, to: result, factor: factor, operation)
         } else {
             ReductionKernels.sum(
                 try source.elements(for: operation), axes, try result.writableElements(for: operation), factor: factor)
@@ -167,16 +169,20 @@ extension Tensor {
         }
         let kept = reducedShape(axes, keepDimensions: keepDimensions)
         let source = dtype.isHalf ? try converted(to: .f32, operation) : self
-        let found = try Tensor.zeroed(source.dtype, kept)
-        let indices = try Tensor.zeroed(.i64, kept)
+        let found = try Tensor.zeroed(source.dtype, kept, on: device)
+        let indices = try Tensor.zeroed(.i64, kept, on: device)
         try source.requireReductions(operation)
-        ReductionKernels.extreme(
-            extreme, try source.elements(for: operation), axes, values: try found.writableElements(for: operation),
-            positions: try indices.writableElements(for: operation))
+        if device.isGPU {
+            try GPUReductions.extreme(extreme, source, axes, values: found, positions: indices, operation)
+        } else {
+            ReductionKernels.extreme(
+                extreme, try source.elements(for: operation), axes, values: try found.writableElements(for: operation),
+                positions: try indices.writableElements(for: operation))
+        }
         let values = try found.converted(to: dtype, operation)
         let (whole, saved) = (shape, SavedValue(indices, for: operation))
         values.record(operation, [self]) { gradient, _ in
-            let flat = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole)
+            let flat = try Tensor.zeroed(Promotion.computing(gradient.dtype), whole, on: gradient.device)
             let places = try saved.value()
             if axes.count == whole.count {
                 let row = try flat.reshape([flat.count])

@@ -15,7 +15,8 @@ public func select(_ condition: Tensor, _ left: Tensor, _ right: Tensor) throws 
     let dtype = try Promotion.dtype(left, right, "select")
     let shape = try Broadcasting.shape(
         condition.shape, Broadcasting.shape(left.shape, right.shape, "select"), "select")
-    let result = try Tensor.unwritten(dtype, shape)
+    let device = try Placement.device(ofElementwise: [condition, left, right], "select")
+    let result = try Tensor.unwritten(dtype, shape, on: device)
     let type = try dtype.elementType(for: "select")
     func operand(_ tensor: Tensor) throws -> Elements {
         if tensor.dtype == dtype { return try tensor.elements(for: "select") }
@@ -24,9 +25,13 @@ public func select(_ condition: Tensor, _ left: Tensor, _ right: Tensor) throws 
         }
         return try tensor.converted(to: dtype, "select").elements(for: "select")
     }
-    ElementwiseKernels.select(
-        try condition.elements(for: "select"), try operand(left), try operand(right),
-        try result.writableElements(for: "select"))
+    if device.isGPU {
+        try GPUElementwise.select(condition.copied(to: device), left, right, to: result, "select")
+    } else {
+        ElementwiseKernels.select(
+            try condition.elements(for: "select"), try operand(left), try operand(right),
+            try result.writableElements(for: "select"))
+    }
     if Tensor.isRecording([left, right]) {
         let saved = SavedValue(condition, for: "select")
         result.record("select", [left, right]) { gradient, isNeeded in

@@ -33,8 +33,13 @@ private struct SoftmaxOperation {
         let axis = try x.axis(dimension, name)
         if axis != x.rank - 1 { return try self(x.transpose(axis, -1), -1).transpose(axis, -1) }
         let computing = try x.prepared(for: name)
-        let output = try Tensor.unwritten(computing.dtype, x.shape)
-        try rows(computing, nil, output)
+        let output: Tensor
+        if x.device.isGPU {
+            output = try noGrad { try composed(computing) }
+        } else {
+            output = try Tensor.unwritten(computing.dtype, x.shape, on: .cpu)
+            try rows(computing, nil, output)
+        }
         let result = try output.converted(to: x.dtype, name)
         if Tensor.isRecording([x]) {
             let saved = SavedValue(result, for: name)
@@ -45,9 +50,31 @@ private struct SoftmaxOperation {
 
     private func gradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
         let computing = try result.prepared(for: name)
-        let output = try Tensor.unwritten(computing.dtype, result.shape)
+        if result.device.isGPU { return try noGrad { try composedGradient(gradient.prepared(for: name), of: computing) } }
+        let output = try Tensor.unwritten(computing.dtype, result.shape, on: .cpu)
         try rows(computing, gradient.prepared(for: name), output)
         return output
+    }
+
+    /// The rows by operations that GPUs have.
+    private func composed(_ x: Tensor) throws -> Tensor {
+        if x.count == 0 { return x }
+        let shifted = try BinaryOperation.subtract(x, x.max(-1, keepDimensions: true).values)
+        let exponentials = try UnaryOperation.exp(shifted)
+        let sums = try exponentials.sum([-1], keepDimensions: true)
+        return isLogarithm
+            ? try BinaryOperation.subtract(shifted, UnaryOperation.log(sums))
+            : try BinaryOperation.divide(exponentials, sums)
+    }
+
+    private func composedGradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
+        if isLogarithm {
+            let share = try BinaryOperation.multiply(
+                UnaryOperation.exp(result), gradient.sum([-1], keepDimensions: true))
+            return try BinaryOperation.subtract(gradient, share)
+        }
+        let mean = try BinaryOperation.multiply(gradient, result).sum([-1], keepDimensions: true)
+        return try BinaryOperation.multiply(result, BinaryOperation.subtract(gradient, mean))
     }
 
     /// Calculates the rows, or their gradients if there is one; everything is contiguous.

@@ -33,10 +33,15 @@ struct UnaryOperation: Sendable {
         try argument.requireValue(name)
         let isTest = kernel == nnstore_is_nan || kernel == nnstore_is_finite
         let dtype = isFloat ? Promotion.float(argument.dtype) : argument.dtype
-        let result = try Tensor.unwritten(isTest ? .bool : dtype, argument.shape)
+        let result = try Tensor.unwritten(isTest ? .bool : dtype, argument.shape, on: argument.device)
         let type = try Promotion.computing(dtype).elementType(for: name)
-        let done = ElementwiseKernels.unary(
-            kernel, type, try argument.elements(for: name), try result.writableElements(for: name))
+        let done =
+            if argument.device.isGPU {
+                try GPUElementwise.unary(kernel, type, argument, to: result, name)
+            } else {
+                ElementwiseKernels.unary(
+                    kernel, type, try argument.elements(for: name), try result.writableElements(for: name))
+            }
         guard done else {
             throw TensorError.dtypeMismatch(
                 operation: name, dtypes: [argument.dtype],

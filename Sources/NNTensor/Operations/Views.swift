@@ -156,7 +156,7 @@ extension Tensor {
             "narrow", shape: part, strides: steps,
             offset: offset + (range.isEmpty ? 0 : range.lowerBound * strides[axis])
         ) { gradient in
-            let whole = try Tensor.zeroed(gradient.dtype, old)
+            let whole = try Tensor.zeroed(gradient.dtype, old, on: gradient.device)
             try whole.narrow(axis, range, step: step).writeValues(of: gradient, "backward")
             return whole
         }

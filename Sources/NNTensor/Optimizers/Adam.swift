@@ -58,31 +58,19 @@ public class Adam: Optimizer {
         var state =
             try states[number]
             ?? State(
-                mean: Tensor.zeroed(parameter.dtype, parameter.shape),
-                square: Tensor.zeroed(parameter.dtype, parameter.shape))
+                mean: Tensor.zeroed(parameter.dtype, parameter.shape, on: parameter.device),
+                square: Tensor.zeroed(parameter.dtype, parameter.shape, on: parameter.device))
         state.step += 1
+        // The model may have been moved since.
+        state.mean = try state.mean.copied(to: parameter.device)
+        state.square = try state.square.copied(to: parameter.device)
         states[number] = state
         let step = nnstore_adam(
             learning_rate: group.learningRate, beta1: betas.0, beta2: betas.1, epsilon: epsilon,
             weight_decay: group.weightDecay, correction1: 1 - pow(betas.0, state.step),
             correction2: 1 - pow(betas.1, state.step),
             is_decoupled: isDecoupled)
-        unsafe try OptimizerKernels.update(parameter, gradient, [state.mean, state.square]) {
-            type, count, parameter, gradient, state in
-            unsafe withUnsafePointer(to: step) { step in
-                if type == nnstore_f64 {
-                    unsafe nnstore_adam_f64(
-                        step, count, parameter.assumingMemoryBound(to: Double.self),
-                        gradient.assumingMemoryBound(to: Double.self), state.0?.assumingMemoryBound(to: Double.self),
-                        state.1?.assumingMemoryBound(to: Double.self))
-                } else {
-                    unsafe nnstore_adam_f32(
-                        step, count, parameter.assumingMemoryBound(to: Float.self),
-                        gradient.assumingMemoryBound(to: Float.self), state.0?.assumingMemoryBound(to: Float.self),
-                        state.1?.assumingMemoryBound(to: Float.self))
-                }
-            }
-        }
+        try OptimizerStep.adam(step).apply(to: parameter, gradient, [state.mean, state.square])
     }
 
     final override var stateNames: [(name: String, isLikeParameter: Bool)] {

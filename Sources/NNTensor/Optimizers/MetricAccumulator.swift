@@ -27,8 +27,9 @@ public final class MetricAccumulator {
                 reason: "shape \(value.shape) has \(value.count) elements, one is wanted")
         }
         try noGrad {
+            if count == 0 && values.device != value.device { values = try values.copied(to: value.device) }
             if count == values.count {
-                let larger = Tensor.zeros([2 * count], dtype: .f64)
+                let larger = try Tensor.zeroed(.f64, [2 * count], on: values.device)
                 try larger.narrow(0, 0..<count).copy(from: values)
                 values = larger
             }

@@ -40,25 +40,14 @@ public final class SGD: Optimizer {
 
     override func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {
         let isFirst = momenta[number] == nil
-        if momentum != 0 && isFirst { momenta[number] = try Tensor.zeroed(parameter.dtype, parameter.shape) }
+        if momentum != 0 && isFirst { momenta[number] = try Tensor.zeroed(
+                parameter.dtype, parameter.shape, on: parameter.device) }
         let step = nnstore_sgd(
             learning_rate: group.learningRate, momentum: momentum, dampening: dampening,
             weight_decay: group.weightDecay,
             nesterov: nesterov, is_first: isFirst)
-        let state = momentum != 0 ? [momenta[number]!] : []
-        unsafe try OptimizerKernels.update(parameter, gradient, state) { type, count, parameter, gradient, state in
-            unsafe withUnsafePointer(to: step) { step in
-                if type == nnstore_f64 {
-                    unsafe nnstore_sgd_f64(
-                        step, count, parameter.assumingMemoryBound(to: Double.self),
-                        gradient.assumingMemoryBound(to: Double.self), state.0?.assumingMemoryBound(to: Double.self))
-                } else {
-                    unsafe nnstore_sgd_f32(
-                        step, count, parameter.assumingMemoryBound(to: Float.self),
-                        gradient.assumingMemoryBound(to: Float.self), state.0?.assumingMemoryBound(to: Float.self))
-                }
-            }
-        }
+        if momentum != 0 { momenta[number] = try momenta[number]?.copied(to: parameter.device) }
+        try OptimizerStep.sgd(step).apply(to: parameter, gradient, momentum != 0 ? [momenta[number]!] : [])
     }
 
     override var stateNames: [(name: String, isLikeParameter: Bool)] {

@@ -59,7 +59,9 @@ extension Tensor {
         }
         let isDouble = dtype == .f64
         let computing = Promotion.computing(dtype)
-        let target = try isContiguous && computing == dtype ? self : Tensor.zeroed(computing, shape)
+        // On the CPU wherever the tensor is, so that the numbers are the same everywhere.
+        let isDirect = isContiguous && computing == dtype && !device.isGPU
+        let target = try isDirect ? self : Tensor.zeroed(computing, shape, on: .cpu)
         let perStep = isDouble ? 2 : 4
         let first = (generator ?? .default).reserve((count + perStep - 1) / perStep)
         let elements = try target.writableElements(for: operation)
@@ -80,7 +82,7 @@ extension Tensor {
                 unsafe nnstore_normal_f64(first.seed, offset, length, address.assumingMemoryBound(to: Double.self))
             }
         }
-        if target !== self { try writeValues(of: target, operation) }
+        if target !== self { try writeValues(of: target.copied(to: device), operation) }
     }
 }
 

@@ -7,7 +7,7 @@ import NNStore
 extension Tensor {
     /// A tensor of zeros.
     public static func zeros(_ shape: [Int], dtype: DType = .f32) -> Tensor {
-        orStop { try zeroed(dtype, shape) }
+        orStop { try zeroed(dtype, shape, on: .cpu) }
     }
 
     /// A tensor of zeros: `Tensor.zeros(2, 3)`.
@@ -28,12 +28,17 @@ extension Tensor {
 
     /// Zeros in the shape and dtype of a tensor.
     public static func zeros(like tensor: Tensor, dtype: DType? = nil) -> Tensor {
-        zeros(tensor.shape, dtype: dtype ?? tensor.dtype)
+        orStop { try zeroed(dtype ?? tensor.dtype, tensor.shape, on: tensor.device) }
     }
 
     /// Ones in the shape and dtype of a tensor.
     public static func ones(like tensor: Tensor, dtype: DType? = nil) -> Tensor {
-        ones(tensor.shape, dtype: dtype ?? tensor.dtype)
+        orStop {
+            let result = try unwritten(dtype ?? tensor.dtype, tensor.shape, on: tensor.device)
+            // Where the tensor is, without waiting for the device.
+            try result.writeValues(of: Tensor(number: 1), "ones")
+            return result
+        }
     }
 
     /// The integers from `start` up to, but not including, `end`, I64 if nothing else is asked for.

@@ -1,3 +1,4 @@
+import NNDevices
 import NNStore
 
 /// An array of elements of one dtype with a shape, over a storage that other tensors may look into as well.
@@ -105,9 +106,6 @@ extension Tensor {
     public var count: Int { layout.elementCount }
     /// Whether the elements lie one after another, the last dimension's neighbours side by side.
     public var isContiguous: Bool { layout.isContiguous }
-    /// Where the elements are.
-    public var device: Device { .cpu }
-
     /// The extent of a dimension; negative ones count from the last, which is -1.
     ///
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there is no such dimension.
@@ -153,14 +151,22 @@ extension Tensor {
     }
 
     /// A fresh contiguous tensor of zeros.
-    static func zeroed(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
+    static func zeroed(_ dtype: DType, _ shape: [Int], on device: Device) throws -> Tensor {
         let layout = try TensorLayout(dtype, shape: shape)
+        if device.isGPU {
+            let storage = try DeviceStorage.allocate(layout.byteCount, on: device.gpu())
+            try storage.gpu.zero(storage)
+            return Tensor(Storage(on: storage), layout)
+        }
         return Tensor(try Storage(byteCount: layout.byteCount), layout)
     }
 
     /// A fresh contiguous tensor that holds anything. The caller writes all elements before anybody sees it.
-    static func unwritten(_ dtype: DType, _ shape: [Int]) throws -> Tensor {
+    static func unwritten(_ dtype: DType, _ shape: [Int], on device: Device) throws -> Tensor {
         let layout = try TensorLayout(dtype, shape: shape)
+        if device.isGPU {
+            return Tensor(Storage(on: try DeviceStorage.allocate(layout.byteCount, on: device.gpu())), layout)
+        }
         return Tensor(Storage(memory: try TensorMemory.cache.allocate(layout.byteCount)), layout)
     }
 }

@@ -81,7 +81,7 @@ extension Tensor {
 
     /// A fresh contiguous tensor with the same values and no history.
     func copied(_ operation: String) throws -> Tensor {
-        let result = try Tensor.unwritten(dtype, shape)
+        let result = try Tensor.unwritten(dtype, shape, on: device)
         if dtype.elementType == nil { return try copiedAsBytes(result) }
         try result.writeValues(of: self, operation)
         return result
@@ -104,7 +104,7 @@ extension Tensor {
     /// The values in another dtype, without history; itself, if nothing changes.
     func converted(to dtype: DType, _ operation: String) throws -> Tensor {
         if dtype == self.dtype { return self }
-        let result = try Tensor.unwritten(dtype, shape)
+        let result = try Tensor.unwritten(dtype, shape, on: device)
         try result.writeValues(of: self, operation)
         return result
     }
@@ -122,6 +122,9 @@ extension Tensor {
         // Memory that is read while it is written would depend on the order.
         let overlaps = source.storage === storage && source.layout != layout
         let from = try overlaps ? source.copied(operation) : source
+        if try Placement.device(ofElementwise: [self, source], operation).isGPU {
+            return try GPUElementwise.copy(from, to: self, operation)
+        }
         ElementwiseKernels.copy(try from.elements(for: operation), try writableElements(for: operation))
     }
 

@@ -1,80 +1,86 @@
-import Foundation
 import NNInterop
 import NNStore
 import NNTensor
 
 // The models that PyTorch calculated with; the names of types and properties are those that it printed.
 
-final class MLP: Module {
-    let hidden = Linear(20, 256)
-    let output = Linear(256, 10)
-    override func forward(_ x: Tensor) throws -> Tensor { try output(relu(hidden(x))) }
+package final class MLP: Module {
+    package let hidden = Linear(20, 256)
+    package let output = Linear(256, 10)
+    package override init() { super.init() }
+    package override func forward(_ x: Tensor) throws -> Tensor { try output(relu(hidden(x))) }
 }
 
-final class MyLinear: Module {
-    let weight: Parameter
-    let bias: Parameter
-    init(_ inFeatures: Int, _ units: Int) {
+package final class MyLinear: Module {
+    package let weight: Parameter
+    package let bias: Parameter
+    package init(_ inFeatures: Int, _ units: Int) {
         weight = Parameter(.randn(inFeatures, units))
         bias = Parameter(.randn(units))
     }
-    override func forward(_ x: Tensor) throws -> Tensor { try relu(matmul(x, weight) + bias) }
+    package override func forward(_ x: Tensor) throws -> Tensor { try relu(matmul(x, weight) + bias) }
 }
 
-final class Centered: Module {
-    override func forward(_ x: Tensor) throws -> Tensor { try x - x.mean() }
+package final class Centered: Module {
+    package override init() { super.init() }
+    package override func forward(_ x: Tensor) throws -> Tensor { try x - x.mean() }
 }
 
-final class TiedLM: Module {
-    let emb = Embedding(29, 12)
-    let fc = Linear(12, 12)
-    let norm = LayerNorm(12)
-    let head = Linear(12, 29, bias: false)
-    override init() {
+package final class TiedLM: Module {
+    package let emb = Embedding(29, 12)
+    package let fc = Linear(12, 12)
+    package let norm = LayerNorm(12)
+    package let head = Linear(12, 29, bias: false)
+    package override init() {
         super.init()
         head.weight = emb.weight
     }
-    override func forward(_ x: Tensor) throws -> Tensor { try head(norm(gelu(fc(emb(x))))) }
+    package override func forward(_ x: Tensor) throws -> Tensor { try head(norm(gelu(fc(emb(x))))) }
 }
 
-final class TiedAE: Module {
-    let weight = Parameter(.randn(5, 14))
-    let b1 = Parameter(.zeros(5))
-    let b2 = Parameter(.zeros(14))
-    override func forward(_ x: Tensor) throws -> Tensor {
+package final class TiedAE: Module {
+    package let weight = Parameter(.randn(5, 14))
+    package let b1 = Parameter(.zeros(5))
+    package let b2 = Parameter(.zeros(14))
+    package override init() { super.init() }
+    package override func forward(_ x: Tensor) throws -> Tensor {
         try matmul(sigmoid(matmul(x, weight.T) + b1), weight) + b2
     }
 }
 
-final class CNN: Module {
-    let conv = Conv2d(2, 4, kernelSize: 3, stride: 2, padding: 1, bias: false)
-    let bn = BatchNorm2d(4)
-    let pool = MaxPool2d(2)
-    let fc = Linear(16, 3)
-    override func forward(_ x: Tensor) throws -> Tensor { try fc(pool(tanh(bn(conv(x)))).flatten(1)) }
+package final class CNN: Module {
+    package let conv = Conv2d(2, 4, kernelSize: 3, stride: 2, padding: 1, bias: false)
+    package let bn = BatchNorm2d(4)
+    package let pool = MaxPool2d(2)
+    package let fc = Linear(16, 3)
+    package override init() { super.init() }
+    package override func forward(_ x: Tensor) throws -> Tensor { try fc(pool(tanh(bn(conv(x)))).flatten(1)) }
 }
 
-final class Conv: Module {
-    let conv = Conv2d(2, 3, kernelSize: Extent2d(3, 2), stride: Extent2d(2, 1), padding: Extent2d(1, 0))
-    let fc = Linear(84, 2)
-    override func forward(_ x: Tensor) throws -> Tensor { try fc(relu(conv(x)).flatten(1)) }
+package final class Conv: Module {
+    package let conv = Conv2d(2, 3, kernelSize: Extent2d(3, 2), stride: Extent2d(2, 1), padding: Extent2d(1, 0))
+    package let fc = Linear(84, 2)
+    package override init() { super.init() }
+    package override func forward(_ x: Tensor) throws -> Tensor { try fc(relu(conv(x)).flatten(1)) }
 }
 
 /// One of PyTorch's nine cases: a model, and the numbers that PyTorch got.
-struct GoldenCase {
-    static let names = [
+package struct GoldenCase {
+    package static let names = [
         "mlp", "sequential", "shared", "nested", "custom", "tied_lm", "tied_autoencoder", "cnn", "conv",
     ]
-    static let optimizers = ["sgd", "momentum", "nesterov", "adam", "adamw"]
-    static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-        .appendingPathComponent("Goldens")
+    package static let optimizers = ["sgd", "momentum", "nesterov", "adam", "adamw"]
+    /// Where the numbers are in the package's sources.
+    package static let folder = #filePath.split(separator: "/").dropLast(2).reduce("") { $0 + "/" + $1 }
+        + "/NNTensorTests/Goldens"
 
-    let name: String
-    let numbers: [String: Tensor]
+    package let name: String
+    package let numbers: [String: Tensor]
 
-    init(_ name: String) throws {
+    /// The case of a name, with its numbers from a folder.
+    package init(_ name: String, from folder: String = GoldenCase.folder) throws {
         self.name = name
-        let file = try CheckpointFiles.open(GoldenCase.folder.appendingPathComponent("\(name).safetensors").path)
+        let file = try CheckpointFiles.open("\(folder)/\(name).safetensors")
         var numbers: [String: Tensor] = [:]
         guard case .dictionary(let entries) = try file.state() else { throw GoldenError.noDictionary }
         for entry in entries {
@@ -89,7 +95,7 @@ struct GoldenCase {
     enum GoldenError: Error { case noDictionary }
 
     /// The model with PyTorch's first parameters.
-    func model() throws -> Module {
+    package func model() throws -> Module {
         let net = freshModel()
         // Sorted, because a safetensors file can't say what is tied: those entries hold equal numbers.
         for (key, tensor) in net.stateDict().entries {
@@ -99,7 +105,7 @@ struct GoldenCase {
     }
 
     /// The model with values of its own.
-    func freshModel() -> Module {
+    package func freshModel() -> Module {
         func block() -> Sequential { Sequential(Linear(4, 8), ReLU(), Linear(8, 4), ReLU()) }
         switch name {
         case "mlp": return MLP()
@@ -119,7 +125,7 @@ struct GoldenCase {
         }
     }
 
-    func optimizer(_ name: String, _ net: Module) -> Optimizer {
+    package func optimizer(_ name: String, _ net: Module) -> Optimizer {
         let parameters = net.parameters()
         switch name {
         case "sgd": return SGD(parameters, learningRate: 0.1)
@@ -130,8 +136,9 @@ struct GoldenCase {
         }
     }
 
-    func loss(_ y: Tensor) throws -> Tensor {
-        let target = numbers["target"]!
+    /// The loss of an output, against PyTorch's target, or that on another device.
+    package func loss(_ y: Tensor, _ other: Tensor? = nil) throws -> Tensor {
+        let target = other ?? numbers["target"]!
         switch name {
         case "tied_lm": return try crossEntropy(y.reshape([15, 29]), target.reshape([15]))
         case "cnn": return try crossEntropy(y, target)

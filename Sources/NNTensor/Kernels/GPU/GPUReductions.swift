@@ -1,0 +1,82 @@
+import CCUDA
+import CVectorMath
+import NNDevices
+import NNStore
+
+/// Sums and extremes over some dimensions of tensors on a GPU.
+enum GPUReductions {
+    /// A sum is cut into parts, one for a thread, until there are as many threads or parts as these, or parts would be
+    /// shorter. The shape alone decides.
+    private static let enoughThreads = 1 << 15
+    private static let mostParts = 1 << 10
+    private static let shortestPart = 32
+
+    /// Sums over `axes` to `result`, which is contiguous and has the other dimensions, multiplied by `factor`.
+    static func sum(
+        _ source: Tensor, _ axes: [Int], to result: Tensor, factor: Double, _ operation: String
+    ) throws {
+        let from = try GPUTensor(source, operation)
+        var work = try reduction(from, axes, operation)
+        let (kept, reduced) = (Int(work.kept.count), Int(work.reduced.count))
+        if kept == 0 || reduced == 0 { return }
+        let isInteger = GPUTensor.suffix(from.type) == "i64"
+        let parts =
+            kept >= enoughThreads
+            ? 1 : max(1, min(reduced / shortestPart, enoughThreads / kept, mostParts))
+        work.parts = UInt64(parts)
+        let destination =
+            parts == 1
+            ? result : try Tensor.unwritten(isInteger ? .i64 : .f64, [kept, parts], on: from.gpu.device)
+        let to = try GPUTensor(writing: destination, operation)
+        work.to = to.address
+        work.to_type = Int32(to.type.rawValue)
+        work.factor = parts == 1 ? factor : 1
+        try from.gpu.launch(.sum(isInteger: isInteger), kept * parts, work)
+        if parts > 1 { try sum(destination, [1], to: result, factor: factor, operation) }
+    }
+
+    /// The largest or smallest elements over `axes`, and their positions in row-major order; both results are contiguous.
+    static func extreme(
+        _ extreme: ReductionKernels.Extreme, _ source: Tensor, _ axes: [Int], values: Tensor, positions: Tensor,
+        _ operation: String
+    ) throws {
+        let from = try GPUTensor(source, operation)
+        var work = try reduction(from, axes, operation)
+        let (to, places) = (try GPUTensor(writing: values, operation), try GPUTensor(writing: positions, operation))
+        (work.to, work.positions) = (to.address, places.address)
+        work.to_type = Int32(to.type.rawValue)
+        work.is_largest = extreme == .largest ? 1 : 0
+        try from.gpu.launch(.extreme(isInteger: GPUTensor.suffix(from.type) == "i64"), Int(work.kept.count), work)
+    }
+
+    private static func reduction(
+        _ from: GPUTensor, _ axes: [Int], _ operation: String
+    ) throws -> nnstore_kernel_reduction {
+        let layout = from.layout
+        let kept = (0..<layout.rank).filter { !axes.contains($0) && layout.shape[$0] != 1 }
+        let reduced = axes.filter { layout.shape[$0] != 1 }
+        func walk(_ axes: [Int]) throws -> nnstore_kernel_walk {
+            // Neighbouring dimensions that make one run are one.
+            var (extents, strides): ([Int], [Int]) = ([], [])
+            for axis in axes {
+                if let last = strides.last, last == layout.strides[axis] * layout.shape[axis] {
+                    extents[extents.count - 1] *= layout.shape[axis]
+                    strides[strides.count - 1] = layout.strides[axis]
+                } else {
+                    extents.append(layout.shape[axis])
+                    strides.append(layout.strides[axis])
+                }
+            }
+            return try nnstore_kernel_walk(extents, strides, operation)
+        }
+        func smallest(_ axes: [Int]) -> Int { axes.map { layout.strides[$0] }.min() ?? Int.max }
+        var work = nnstore_kernel_reduction()
+        (work.kept, work.reduced) = (try walk(kept), try walk(reduced))
+        work.from = from.address
+        work.from_type = Int32(from.type.rawValue)
+        work.parts = 1
+        work.factor = 1
+        work.is_by_columns = smallest(kept) < smallest(reduced) ? 1 : 0
+        return work
+    }
+}
