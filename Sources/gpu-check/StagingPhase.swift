@@ -18,7 +18,8 @@ struct StagingPhase {
         let toDevice = try CopyBandwidth.measure(4 << 30, on: device, toDevice: true)
         let fromDevice = try CopyBandwidth.measure(4 << 30, on: device, toDevice: false)
         Report.print(
-            "copies", ["pinned_to_device_gb_s": .number(toDevice / 1e9), "device_to_pinned_gb_s": .number(fromDevice / 1e9)])
+            "copies",
+            ["pinned_to_device_gb_s": .number(toDevice / 1e9), "device_to_pinned_gb_s": .number(fromDevice / 1e9)])
         let state = try SampleWeights.make(.bf16, byteCount: byteCount)
         let bytes = state.tensors.reduce(0) { $0 + $1.tensor.storage.byteCount }
         let cold = try ContinuousClock().measure { _ = try state.copied(to: device) }

@@ -28,7 +28,8 @@ for device in Device.gpus {
             [
                 "device": .text(device.description), "name": .text(properties.name), "uuid": .text(properties.uuid),
                 "memory": .integer(properties.memory),
-                "compute_capability": .text("\(properties.computeCapability.major).\(properties.computeCapability.minor)"),
+                "compute_capability": .text(
+                    "\(properties.computeCapability.major).\(properties.computeCapability.minor)"),
                 "multiprocessors": .integer(properties.multiprocessors),
             ])
     }

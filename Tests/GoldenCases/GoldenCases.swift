@@ -71,7 +71,8 @@ package struct GoldenCase {
     ]
     package static let optimizers = ["sgd", "momentum", "nesterov", "adam", "adamw"]
     /// Where the numbers are in the package's sources.
-    package static let folder = #filePath.split(separator: "/").dropLast(2).reduce("") { $0 + "/" + $1 }
+    package static let folder =
+        #filePath.split(separator: "/").dropLast(2).reduce("") { $0 + "/" + $1 }
         + "/NNTensorTests/Goldens"
 
     package let name: String

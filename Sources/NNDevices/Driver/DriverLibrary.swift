@@ -52,7 +52,8 @@ import CCUDA
             return unsafe unsafeBitCast(address, to: Function.self)
         }
         throw .noDriver(
-            reason: "the driver \(path) has no function \(exported ?? name), so it is older than CUDA 12.0's; update it")
+            reason: "the driver \(path) has no function \(exported ?? name), so it is older than CUDA 12.0's; update it"
+        )
     }
 
     private func address(_ name: String) -> UnsafeMutableRawPointer? {

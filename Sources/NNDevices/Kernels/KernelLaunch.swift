@@ -6,10 +6,14 @@ package struct Kernel: Hashable, Sendable {
     let file: UInt32
     let name: String
 
-    private init(_ file: nnstore_kernels, _ name: String) { (self.file, self.name) = (file.rawValue, "nnstore_kernel_" + name) }
+    private init(_ file: nnstore_kernels, _ name: String) {
+        (self.file, self.name) = (file.rawValue, "nnstore_kernel_" + name)
+    }
 
     /// Operations on elements, calculated in F32, F64 or I64.
-    package static func elementwise(_ type: String) -> Kernel { Kernel(nnstore_elementwise_kernels, "elementwise_" + type) }
+    package static func elementwise(_ type: String) -> Kernel {
+        Kernel(nnstore_elementwise_kernels, "elementwise_" + type)
+    }
     /// Sums, calculated in F64 or I64.
     package static func sum(isInteger: Bool) -> Kernel {
         Kernel(nnstore_reductions_kernels, isInteger ? "sum_integer" : "sum_float")

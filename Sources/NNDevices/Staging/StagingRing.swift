@@ -75,7 +75,9 @@ final class StagingRing: Sendable {
         // A copy may have been begun before the error.
         if case .failure = result { context.settle() }
         slots.change { state in
-            if case .success(let event?) = result { state.copying.append((slot, event)) } else {
+            if case .success(let event?) = result {
+                state.copying.append((slot, event))
+            } else {
                 state.free.append(slot)
             }
             return ((), wakes: true)

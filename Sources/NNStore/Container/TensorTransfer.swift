@@ -245,7 +245,9 @@ private enum Landing: Sendable {
     case device(any DeviceBacking)
 
     init(_ storage: Storage) throws {
-        if let backing = storage.deviceBacking { self = .device(backing) } else {
+        if let backing = storage.deviceBacking {
+            self = .device(backing)
+        } else {
             self = .memory(try storage.writableMemory())
         }
     }

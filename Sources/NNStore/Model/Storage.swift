@@ -217,7 +217,9 @@ public final class Storage: Sendable {
         try state.withLock { state throws in
             if case .device(let backing) = state.contents {
                 throw StoreError.bytesNotAvailable(
-                    reason: "they are on \(backing.deviceName) and can't be written from the CPU; copy the tensor to the CPU")
+                    reason:
+                        "they are on \(backing.deviceName) and can't be written from the CPU; copy the tensor to the CPU"
+                )
             }
             var memory = try Storage.makeResident(&state)
             if memory.isReadOnly {

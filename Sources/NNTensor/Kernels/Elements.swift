@@ -70,4 +70,3 @@ extension Tensor {
         return try Elements(try storage.writableMemory(), layout, operation: operation)
     }
 }
-

@@ -112,7 +112,8 @@ extension Tensor {
         guard index.count > 0 else { return }
         if device.isGPU {
             return try GPUIndexing.add(
-                values, at: index, to: self, [outer, shape[axis], index.shape[axis], inner], isByElement: true, operation)
+                values, at: index, to: self, [outer, shape[axis], index.shape[axis], inner], isByElement: true,
+                operation)
         }
         let (from, at) = (try values.elements(for: operation), try index.elements(for: operation))
         let to = try writableElements(for: operation)
@@ -137,7 +138,8 @@ extension Tensor {
         let (outer, inner) = (shape[..<axis].reduce(1, *), shape[(axis + 1)...].reduce(1, *))
         if device.isGPU {
             return try GPUIndexing.add(
-                values, at: indices, to: self, [outer, shape[axis], indices.count, inner], isByElement: false, operation)
+                values, at: indices, to: self, [outer, shape[axis], indices.count, inner], isByElement: false, operation
+            )
         }
         let (from, at) = (try values.elements(for: operation), try indices.elements(for: operation))
         let to = try writableElements(for: operation)

@@ -47,16 +47,18 @@ public func maxPool2d(
         let (to, positions) = (
             try largest.writableElements(for: "maxPool2d"), try places.writableElements(for: "maxPool2d")
         )
-    Parallelism.forEach(planes, threads: x.count < 1 << 16 ? 1 : Parallelism.threads) { plane in
-        unsafe withUnsafePointer(to: windows) { windows in
-            let (image, place) = (plane * inSize, plane * outSize)
-            if from.type == nnstore_f64 {
-                unsafe nnstore_max_pool_f64(windows, from.pointer(image), to.pointer(place), positions.pointer(place))
-            } else {
-                unsafe nnstore_max_pool_f32(windows, from.pointer(image), to.pointer(place), positions.pointer(place))
+        Parallelism.forEach(planes, threads: x.count < 1 << 16 ? 1 : Parallelism.threads) { plane in
+            unsafe withUnsafePointer(to: windows) { windows in
+                let (image, place) = (plane * inSize, plane * outSize)
+                if from.type == nnstore_f64 {
+                    unsafe nnstore_max_pool_f64(
+                        windows, from.pointer(image), to.pointer(place), positions.pointer(place))
+                } else {
+                    unsafe nnstore_max_pool_f32(
+                        windows, from.pointer(image), to.pointer(place), positions.pointer(place))
+                }
             }
         }
-    }
     }
     let result = try largest.converted(to: x.dtype, "maxPool2d")
     if Tensor.isRecording([x]) {

@@ -50,7 +50,9 @@ private struct SoftmaxOperation {
 
     private func gradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
         let computing = try result.prepared(for: name)
-        if result.device.isGPU { return try noGrad { try composedGradient(gradient.prepared(for: name), of: computing) } }
+        if result.device.isGPU {
+            return try noGrad { try composedGradient(gradient.prepared(for: name), of: computing) }
+        }
         let output = try Tensor.unwritten(computing.dtype, result.shape, on: .cpu)
         try rows(computing, gradient.prepared(for: name), output)
         return output

@@ -40,8 +40,10 @@ public final class SGD: Optimizer {
 
     override func update(_ parameter: Parameter, _ number: Int, _ gradient: Tensor, _ group: ParameterGroup) throws {
         let isFirst = momenta[number] == nil
-        if momentum != 0 && isFirst { momenta[number] = try Tensor.zeroed(
-                parameter.dtype, parameter.shape, on: parameter.device) }
+        if momentum != 0 && isFirst {
+            momenta[number] = try Tensor.zeroed(
+                parameter.dtype, parameter.shape, on: parameter.device)
+        }
         let step = nnstore_sgd(
             learning_rate: group.learningRate, momentum: momentum, dampening: dampening,
             weight_decay: group.weightDecay,

@@ -70,7 +70,8 @@ enum GPUElementwise {
                 operand.address = try GPUTensor(tensor, operation).address
             } else {
                 operand.number = try tensor.exactNumber ?? tensor.item()
-                operand.integer = tensor.dtype.isFloatingPoint ? Int64(clamping: operand.number) : try tensor.item(as: Int64.self)
+                operand.integer =
+                    tensor.dtype.isFloatingPoint ? Int64(clamping: operand.number) : try tensor.item(as: Int64.self)
             }
             return operand
         }
