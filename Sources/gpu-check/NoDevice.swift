@@ -38,6 +38,7 @@ final class NoDevice: DeviceBacking, DeviceUpload {
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
         throw StoreError.bytesNotAvailable(reason: "they were not kept")
     }
+    func snapshot(of range: Range<Int>) throws -> (any DeviceBacking)? { nil }
     func beginUpload() throws -> any DeviceUpload { self }
     func send(_ byteCount: Int, to address: UInt64, fill: (Memory) throws -> Void) throws {
         try buffers.with(fill)

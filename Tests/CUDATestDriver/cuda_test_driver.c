@@ -12,7 +12,7 @@
 
 // The numbers are those of the CUDA Driver API reference.
 enum { success = 0, invalid_value = 1, out_of_memory = 2, not_initialized = 3, no_device = 100, invalid_device = 101,
-       invalid_context = 201, unsupported_ptx = 222, not_found = 500, invalid_handle = 400, already_registered = 712, not_registered = 713, launch_failed = 719,
+       invalid_context = 201, unsupported_ptx = 222, not_found = 500, not_ready = 600, invalid_handle = 400, already_registered = 712, not_registered = 713, launch_failed = 719,
        not_supported = 801 };
 
 enum { most_devices = 4, most_entries = 64, most_lines = 32 };
@@ -490,6 +490,13 @@ static int record_event(void *handle, void *on) {
     LEAVE(success);
 }
 
+static int query_event(void *handle) {
+    ENTER("cuEventQuery");
+    event *e = checked_event(handle, "cuEventQuery");
+    if (!e) LEAVE(invalid_handle);
+    LEAVE(e->reached >= e->recorded ? lost_code : not_ready);
+}
+
 static int synchronize_event(void *handle) {
     ENTER("cuEventSynchronize");
     event *e = checked_event(handle, "cuEventSynchronize");
@@ -791,7 +798,7 @@ static const struct {
     {"cuDevicePrimaryCtxRelease", release_context}, {"cuCtxPushCurrent", push_context}, {"cuCtxPopCurrent", pop_context},
     {"cuStreamCreate", create_stream}, {"cuStreamDestroy", destroy_stream}, {"cuStreamWaitEvent", stream_wait_event},
     {"cuEventCreate", create_event}, {"cuEventDestroy", destroy_event}, {"cuEventRecord", record_event},
-    {"cuEventSynchronize", synchronize_event}, {"cuMemGetInfo", memory_info}, {"cuMemAlloc", allocate},
+    {"cuEventQuery", query_event}, {"cuEventSynchronize", synchronize_event}, {"cuMemGetInfo", memory_info}, {"cuMemAlloc", allocate},
     {"cuMemFree", free_block}, {"cuMemPoolCreate", create_pool}, {"cuMemPoolDestroy", destroy_pool},
     {"cuMemPoolSetAttribute", set_pool_attribute}, {"cuMemPoolTrimTo", trim_pool},
     {"cuMemAllocFromPoolAsync", allocate_from_pool}, {"cuMemFreeAsync", free_async},

@@ -38,7 +38,7 @@ struct StagingTests {
         return .dictionary(entries)
     }
 
-    private static func withFile<Result>(_ body: (String) throws -> Result) throws -> Result {
+    static func withFile<Result>(_ body: (String) throws -> Result) throws -> Result {
         var name = Array("/tmp/nnstore-staging-XXXXXX".utf8CString)
         close(mkstemp(&name))
         let path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)

@@ -46,6 +46,7 @@ enum {
     nnstore_cu_success = 0,
     nnstore_cu_out_of_memory = 2,
     nnstore_cu_deinitialized = 4,
+    nnstore_cu_not_ready = 600,
 
     /// CUdevice_attribute
     nnstore_cu_attribute_multiprocessors = 16,
@@ -89,6 +90,7 @@ typedef nnstore_cu_result (*nnstore_cuStreamWaitEvent)(
 typedef nnstore_cu_result (*nnstore_cuEventCreate)(nnstore_cu_event *event, unsigned int flags);
 typedef nnstore_cu_result (*nnstore_cuEventDestroy)(nnstore_cu_event event);
 typedef nnstore_cu_result (*nnstore_cuEventRecord)(nnstore_cu_event event, nnstore_cu_stream stream);
+typedef nnstore_cu_result (*nnstore_cuEventQuery)(nnstore_cu_event event);
 typedef nnstore_cu_result (*nnstore_cuEventSynchronize)(nnstore_cu_event event);
 typedef nnstore_cu_result (*nnstore_cuMemGetInfo)(size_t *free, size_t *total);
 typedef nnstore_cu_result (*nnstore_cuMemAlloc)(nnstore_cu_pointer *address, size_t bytes);

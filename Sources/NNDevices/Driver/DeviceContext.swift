@@ -1,4 +1,5 @@
 import CCUDA
+import NNStore
 import Synchronization
 
 /// The primary context of a GPU, its streams, and its memory pool.
@@ -33,6 +34,15 @@ import Synchronization
     private let lost = Atomic<Bool>(false)
     private let modules = Mutex(Modules())
     private let problem = Mutex<Problem?>(nil)
+    /// Memory that is being copied from, until the events after it.
+    private let copying = Mutex<[(memory: Memory, event: Event)]>([])
+    private let blas = Mutex<BlasState>(.untried)
+
+    private enum BlasState {
+        case untried
+        case ready(Blas)
+        case unusable
+    }
 
     /// Memory of this process that kernels write to: whether there was a bad index, the index, the extent that it was for.
     ///
@@ -100,7 +110,10 @@ import Synchronization
 
     deinit {
         if !isUsable { return }
+        settle()
+        copying.withLock { $0 = [] }
         try? with { functions throws(DeviceError) in
+            blas.withLock { $0 = .unusable }
             problem.withLock { problem in
                 if let problem { _ = unsafe functions.freeHostMemory(problem.words) }
             }
@@ -183,6 +196,7 @@ import Synchronization
             try event.record(on: lane)
             try event.wait()
         }
+        releaseCopied()
     }
 
     /// Waits until the device uses no memory of the process any more; if it can't be waited for, it counts as lost.
@@ -200,6 +214,40 @@ import Synchronization
     }
 
     // MARK: Memory
+
+    /// Lets go of memory that has been copied from.
+    func releaseCopied() {
+        let done = copying.withLock { copying in
+            let done = copying.filter { $0.event.isReached }
+            copying.removeAll { entry in done.contains { $0.event === entry.event } }
+            return done
+        }
+        // After the lock is given up: releasing calls the driver.
+        withExtendedLifetime(done) {}
+    }
+
+    /// Begins to copy pinned memory to the device, after the compute lane's work so far and before what is begun there from
+    /// now on, and keeps the memory until that is done.
+    func copy(_ memory: Memory, to address: nnstore_cu_pointer) throws(DeviceError) {
+        releaseCopied()
+        let event = try Event(self)
+        try event.record(on: .compute)
+        try event.hold(.upload)
+        do throws(DeviceError) {
+            try with { functions throws(DeviceError) in
+                // Sound: the memory is kept below, or until the device has settled.
+                try check(
+                    unsafe functions.copyToDevice(address, memory.address!, memory.byteCount, stream(.upload)),
+                    "copying \(memory.byteCount) bytes to the device")
+            }
+            try event.record(on: .upload)
+            try event.hold(.compute)
+        } catch {
+            settle()
+            throw error
+        }
+        copying.withLock { $0.append((memory, event)) }
+    }
 
     /// Allocates memory, for work of the compute lane that is begun from now on.
     func allocate(_ byteCount: Int) throws(DeviceError) -> nnstore_cu_pointer {
@@ -254,6 +302,20 @@ import Synchronization
 
     // MARK: Kernels
 
+    /// Calls `body` with cuBLAS on this device, which is made ready at the first time; `false` if it can't be.
+    func withBlas(_ library: BlasLibrary, _ body: (Blas) -> Bool) throws(DeviceError) -> Bool {
+        try with { _ throws(DeviceError) in
+            blas.withLock { state in
+                if case .untried = state {
+                    let blas = unsafe Blas(library, stream: stream(.compute)) { try? allocate($0) }
+                    state = blas.map { .ready($0) } ?? .unusable
+                }
+                if case .ready(let blas) = state { return body(blas) }
+                return false
+            }
+        }
+    }
+
     func problemAddress() throws(DeviceError) -> UInt64 {
         try problem.withLock { problem throws(DeviceError) in
             if let problem { return unsafe UInt64(UInt(bitPattern: problem.words)) }
@@ -270,8 +332,11 @@ import Synchronization
         }
     }
 
-    /// Throws if a kernel that was waited for was given an index that is not there.
-    func checkIndices() throws(DeviceError) {
+    /// What follows on waiting for the compute lane: memory that was copied from is let go.
+    ///
+    /// - Throws: ``DeviceError/indexOutOfRange(device:index:extent:)`` if a kernel was given an index that is not there.
+    func afterWaiting() throws(DeviceError) {
+        releaseCopied()
         try problem.withLock { problem throws(DeviceError) in
             guard let problem, unsafe problem.words[0] != 0 else { return }
             let (index, extent) = unsafe (Int(problem.words[1]), Int(problem.words[2]))

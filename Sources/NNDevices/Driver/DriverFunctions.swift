@@ -25,6 +25,7 @@ import CCUDA
     let createEvent: nnstore_cuEventCreate
     let destroyEvent: nnstore_cuEventDestroy
     let recordEvent: nnstore_cuEventRecord
+    let queryEvent: nnstore_cuEventQuery
     let synchronizeEvent: nnstore_cuEventSynchronize
     let memoryInfo: nnstore_cuMemGetInfo
     let allocate: nnstore_cuMemAlloc
@@ -73,6 +74,7 @@ import CCUDA
         unsafe createEvent = try library.function("cuEventCreate")
         unsafe destroyEvent = try library.function("cuEventDestroy", exported: "cuEventDestroy_v2")
         unsafe recordEvent = try library.function("cuEventRecord")
+        unsafe queryEvent = try library.function("cuEventQuery")
         unsafe synchronizeEvent = try library.function("cuEventSynchronize")
         unsafe memoryInfo = try library.function("cuMemGetInfo", exported: "cuMemGetInfo_v2")
         unsafe allocate = try library.function("cuMemAlloc", exported: "cuMemAlloc_v2")

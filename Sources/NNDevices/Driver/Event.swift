@@ -30,6 +30,12 @@ import CCUDA
         }
     }
 
+    /// Whether the device has come to the event, or never will.
+    var isReached: Bool {
+        let status = try? context.with { functions throws(DeviceError) in unsafe functions.queryEvent(handle) }
+        return status.map { Int($0) != nnstore_cu_not_ready } ?? true
+    }
+
     /// Waits until the device has come to the event.
     func wait() throws(DeviceError) {
         try context.with { functions throws(DeviceError) in

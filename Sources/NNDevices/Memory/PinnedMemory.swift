@@ -25,7 +25,7 @@ enum PinnedMemory {
             unsafe functions.registerHostMemory(start, byteCount, flags)
         }
         if registered == 0 {
-            return unsafe Memory.adopt(UnsafeMutableRawBufferPointer(start: start, count: byteCount)) {
+            return unsafe Memory.pinned(UnsafeMutableRawBufferPointer(start: start, count: byteCount)) {
                 let unregistered = try? context.with { functions throws(DeviceError) in
                     unsafe functions.unregisterHostMemory(memory.address!)
                 }
@@ -38,7 +38,7 @@ enum PinnedMemory {
             try context.check(
                 unsafe functions.allocateHostMemory(&start, byteCount, flags), "pinning \(byteCount) bytes of memory")
             let block = unsafe PinnedBlock(start: start!)
-            return unsafe Memory.adopt(UnsafeMutableRawBufferPointer(start: start, count: byteCount)) {
+            return unsafe Memory.pinned(UnsafeMutableRawBufferPointer(start: start, count: byteCount)) {
                 if !context.isUsable { return }
                 _ = try? context.with { functions throws(DeviceError) in unsafe functions.freeHostMemory(block.start) }
             }

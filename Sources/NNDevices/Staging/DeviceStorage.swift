@@ -62,6 +62,23 @@ package final class DeviceStorage: DeviceBacking {
     package var device: ObjectIdentifier { ObjectIdentifier(memory.context) }
     package var address: UInt64 { memory.address + UInt64(offset) }
 
+    package func snapshot(of range: Range<Int>) throws -> (any DeviceBacking)? {
+        let context = memory.context
+        let room = try context.memoryInfo()
+        // Training needs room as well.
+        guard room.free - range.count >= room.total / 16 else { return nil }
+        let copy = try DeviceStorage.allocate(range.count, on: gpu)
+        if range.isEmpty { return copy }
+        try context.with { functions throws(DeviceError) in
+            // Sound: both are released in the lane in which they are copied.
+            try context.check(
+                unsafe functions.copyOnDevice(
+                    copy.address, address + UInt64(range.lowerBound), range.count, context.stream(.compute)),
+                "copying \(range.count) bytes on the device")
+        }
+        return copy
+    }
+
     package func beginUpload() throws -> any DeviceUpload { try Upload(gpu) }
 
     package func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
@@ -91,7 +108,7 @@ package final class DeviceStorage: DeviceBacking {
                 }
                 try event.record(on: .download)
                 try event.wait()
-                try context.checkIndices()
+                try context.afterWaiting()
                 pinned.withBytes(in: 0..<count) { bytes in
                     destination.withMutableBytes(in: place..<place + count) { $0.copy(bytes) }
                 }

@@ -36,6 +36,13 @@ extension StateTree {
 }
 
 extension [Storage] {
+    /// Storages on a device with the same bytes.
+    package func copied(
+        to device: Device, threads: Int? = nil, cancellation: Cancellation? = nil
+    ) throws -> [Storage] {
+        try copied(to: device.isGPU ? device.gpu() : nil, threads: threads, cancellation: cancellation)
+    }
+
     /// Storages on a GPU, or on the CPU, with the same bytes.
     fileprivate func copied(to gpu: GPU?, threads: Int?, cancellation: Cancellation?) throws -> [Storage] {
         let sizes = map(\.byteCount)
@@ -49,7 +56,7 @@ extension [Storage] {
 
     /// Moves the bytes to a device; the storages stay the same. Either all are moved or none.
     package func move(to device: Device) throws {
-        let copies = try copied(to: device.isGPU ? device.gpu() : nil, threads: nil, cancellation: nil)
+        let copies = try copied(to: device)
         for (storage, copy) in zip(self, copies) { storage.takeContents(of: copy) }
     }
 

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// Memory for a copy of a state tree, used again for the next one: what a tree holds now can be saved while the tensors
-/// change.
+/// change. What is on a device is copied there, if there is room.
 package final class SnapshotBuffer: Sendable {
     private let kept = Mutex<Memory?>(nil)
 
@@ -13,14 +13,22 @@ package final class SnapshotBuffer: Sendable {
 
     /// The tree over copies of what its tensors see of their storages. What is shared is shared in the copy.
     ///
-    /// The copy is good until the next one is made.
+    /// The copy is good until the next one is made. Copies on a device are begun in the order of its work, and not waited for.
     ///
     /// - Throws: ``StoreError`` if there is not enough memory; what reading a storage throws.
     package func snapshot(of state: StateTree, threads: Int? = nil) throws -> StateTree {
         let plan = SavePlan(state)
+        // Of each storage: its copy on the device, or else where in the buffer it is.
+        let onDevices = try plan.storages.map { storage in
+            try storage.storage.deviceBacking?.snapshot(of: storage.visibility.range)
+        }
         var ranges: [Range<Int>] = []
         var size = 0
-        for storage in plan.storages {
+        for (number, storage) in plan.storages.enumerated() {
+            if onDevices[number] != nil {
+                ranges.append(size..<size)
+                continue
+            }
             ranges.append(size..<size + storage.byteCount)
             let (end, overflow) = size.addingReportingOverflow(storage.byteCount)
             // Cache lines of their own; above all, elements of any dtype are aligned.
@@ -31,7 +39,7 @@ package final class SnapshotBuffer: Sendable {
         }
         let memory = try memory(of: size)
         var steps: [(storage: Int, range: Range<Int>)] = []
-        for (number, storage) in plan.storages.enumerated() {
+        for (number, storage) in plan.storages.enumerated() where onDevices[number] == nil {
             for start in stride(from: 0, to: storage.byteCount, by: SnapshotBuffer.stepSize) {
                 steps.append((number, start..<min(start + SnapshotBuffer.stepSize, storage.byteCount)))
             }
@@ -46,7 +54,9 @@ package final class SnapshotBuffer: Sendable {
                 try visible.storage.read(start + range.lowerBound..<start + range.upperBound, into: &$0)
             }
         }
-        let copies = ranges.map { Storage(memory: memory.part(in: $0)) }
+        let copies = zip(onDevices, ranges).map { onDevice, range in
+            onDevice.map { Storage(on: $0) } ?? Storage(memory: memory.part(in: range))
+        }
         return try plan.rebased(state).mapTensors { (tensor) throws(StoreError) in
             var tensor = tensor
             tensor.storage = copies[plan.ids[tensor.storage]! - 1]

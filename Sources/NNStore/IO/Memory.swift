@@ -30,8 +30,8 @@ import SystemPackage
         case keep(Memory)
         /// The bytes are this block of a cache.
         case recycle(Memory, MemoryCache)
-        /// The bytes are somebody else's, who is told.
-        case call(@Sendable () -> Void)
+        /// The bytes were pinned for devices, by somebody who is told.
+        case unpin(@Sendable () -> Void)
     }
 
     private init(_ bytes: UnsafeMutableRawBufferPointer, _ release: Release, isReadOnly: Bool) {
@@ -47,7 +47,7 @@ import SystemPackage
         case .unmap(let start, let length): unsafe munmap(start, length)
         case .giveBack(let region): unsafe region.returnPages(of: bytes)
         case .recycle(let block, let cache): cache.take(block)
-        case .call(let release): release()
+        case .unpin(let release): release()
         }
     }
 
@@ -156,13 +156,23 @@ import SystemPackage
         return memories.map { $0! }
     }
 
-    /// Bytes that another library allocated; `release` frees them when nobody uses the memory any more.
+    /// Bytes that are pinned: devices copy from and to them by themselves. `release` gives them back when nobody uses the
+    /// memory any more.
     ///
     /// Sound if the bytes stay where they are until then.
-    @unsafe package static func adopt(
+    @unsafe package static func pinned(
         _ bytes: UnsafeMutableRawBufferPointer, release: @escaping @Sendable () -> Void
     ) -> Memory {
-        unsafe Memory(bytes, .call(release), isReadOnly: false)
+        unsafe Memory(bytes, .unpin(release), isReadOnly: false)
+    }
+
+    /// Whether devices can copy from and to the memory by themselves.
+    package var isPinned: Bool {
+        switch release {
+        case .unpin: true
+        case .keep(let whole): whole.isPinned
+        default: false
+        }
     }
 
     /// The same bytes as a memory that goes back to a cache when it is freed.

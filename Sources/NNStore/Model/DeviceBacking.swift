@@ -12,6 +12,10 @@ package protocol DeviceBacking: AnyObject, StorageBacking {
     /// `nil` if the storage stands alone.
     var padding: Int? { get }
 
+    /// A copy of a range of the bytes as they are after all work that was begun, made on the device without waiting for it;
+    /// `nil` if there is no room for one.
+    func snapshot(of range: Range<Int>) throws -> (any DeviceBacking)?
+
     /// Begins copies into memories of this device, which become visible to its work when they are finished.
     func beginUpload() throws -> any DeviceUpload
 }

@@ -4,7 +4,7 @@ import NNStore
 struct LoadingWork {
     /// Copies of tensors, done all at once; the name of what each changes, if that is in use.
     private(set) var copies: [(copy: TensorTransfer.Copy, name: String?)] = []
-    /// Values that have to be converted on the way, done after the copies.
+    /// Values that have to be converted or rearranged on the way, done after the copies.
     private var conversions: [(value: Tensor, tensor: Tensor, name: String?)] = []
     /// What comes last, when all values are there.
     var finishing: [() throws -> Void] = []
@@ -22,6 +22,11 @@ struct LoadingWork {
 
     /// Adds a value of the tensor's dtype.
     mutating func add(_ value: StateTensor, to tensor: Tensor, name: String?) throws {
+        // Of tensors on a GPU only whole runs of bytes can be written from here.
+        if tensor.device.isGPU && !(tensor.isContiguous && value.layout.isContiguous) {
+            conversions.append((try Tensor(storage: value.storage, layout: value.layout), tensor, name))
+            return
+        }
         let copy = TensorTransfer.Copy(
             name: name.map { "\"\($0)\"" } ?? "a tensor", source: value, destination: try tensor.stateTensor())
         copies.append((copy, name))
@@ -52,7 +57,8 @@ struct LoadingWork {
                 let loaded = try value.stateTensor().loadedAlone()
                 if let name { changed.append(name) }
                 try noGrad {
-                    try tensor.writeValues(of: Tensor(storage: loaded.storage, layout: loaded.layout), "load")
+                    let value = try Tensor(storage: loaded.storage, layout: loaded.layout)
+                    try tensor.writeValues(of: value.copied(to: tensor.device), "load")
                 }
             }
             for finish in finishing { try finish() }

@@ -1,3 +1,4 @@
+import NNDevices
 import NNInterop
 import NNStore
 
@@ -143,22 +144,9 @@ private struct LoadedTensors {
             inOrder.append(tensor.storage)
         }
         try options.limits.checkMemory(inOrder.map(\.byteCount).saturatingSum, file: opened.name)
-        let memories = try Memory.allocate(inOrder.map(\.byteCount))
-        var copies: [TensorTransfer.Copy] = []
-        for (storage, memory) in zip(inOrder, memories) {
-            let fresh = Storage(memory: memory)
-            let bytes = try TensorLayout(.u8, shape: [storage.byteCount])
-            copies.append(
-                .init(
-                    name: "a storage", source: try StateTensor(storage: storage, layout: bytes),
-                    destination: try StateTensor(storage: fresh, layout: bytes)))
-            storages[storage] = fresh
-        }
-        do {
-            try TensorTransfer(copies).run(threads: options.threads, cancellation: options.cancellation)
-        } catch let interruption as TensorTransfer.Interruption {
-            throw interruption.reason
-        }
+        let copies = try inOrder.copied(
+            to: options.device, threads: options.threads, cancellation: options.cancellation)
+        for (storage, copy) in zip(inOrder, copies) { storages[storage] = copy }
         tensors = try lazy.map { tensor in
             let loaded = loaded(tensor)
             return try Tensor(storage: loaded.storage, layout: loaded.layout)

@@ -1,3 +1,4 @@
+import NNDevices
 import NNStore
 
 /// What loading values into a model can be told.
@@ -17,12 +18,14 @@ public struct LoadOptions: Sendable {
     public var cancellation: Cancellation?
     /// How much a file may ask for.
     public var limits: ReadLimits
+    /// Where tensors that are loaded into memory of their own get it; a model's are where they are.
+    public var device: Device
 
     /// The usual options: everything, nothing converted, each chunk verified when it is read.
     public init(
         only: (@Sendable (_ name: String) -> Bool)? = nil, convertsDTypes: Bool = false, ignoresSharing: Bool = false,
         verifiesFirst: Bool = false, threads: Int? = nil, cancellation: Cancellation? = nil,
-        limits: ReadLimits = ReadLimits()
+        limits: ReadLimits = ReadLimits(), device: Device = .cpu
     ) {
         self.only = only
         self.convertsDTypes = convertsDTypes
@@ -31,6 +34,7 @@ public struct LoadOptions: Sendable {
         self.threads = threads
         self.cancellation = cancellation
         self.limits = limits
+        self.device = device
     }
 }
 

@@ -1,10 +1,13 @@
 import CVectorMath
+import NNDevices
 import NNStore
 
 extension Tensor {
     /// Random numbers from 0 (included) to 1 (not included), all equally likely: multiples of 2⁻²⁴, of 2⁻⁵³ for F64.
-    public static func rand(_ shape: [Int], dtype: DType = .f32, generator: Generator? = nil) -> Tensor {
-        let result = zeros(shape, dtype: dtype)
+    public static func rand(
+        _ shape: [Int], dtype: DType = .f32, device: Device = .cpu, generator: Generator? = nil
+    ) -> Tensor {
+        let result = zeros(shape, dtype: dtype, device: device)
         orStop { try result.fillRandomly(.uniform, generator) }
         return result
     }
@@ -14,8 +17,10 @@ extension Tensor {
 
     /// Random numbers with the standard normal distribution (G. Box, M. Muller: A Note on the Generation of Random Normal
     /// Deviates, 1958).
-    public static func randn(_ shape: [Int], dtype: DType = .f32, generator: Generator? = nil) -> Tensor {
-        let result = zeros(shape, dtype: dtype)
+    public static func randn(
+        _ shape: [Int], dtype: DType = .f32, device: Device = .cpu, generator: Generator? = nil
+    ) -> Tensor {
+        let result = zeros(shape, dtype: dtype, device: device)
         orStop { try result.fillRandomly(.normal, generator) }
         return result
     }

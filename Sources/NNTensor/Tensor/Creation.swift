@@ -1,4 +1,5 @@
 import CVectorMath
+import NNDevices
 import NNStore
 
 // Creating a tensor stops the program where it can't work (a negative extent, no memory), because its place is mostly a
@@ -6,22 +7,26 @@ import NNStore
 
 extension Tensor {
     /// A tensor of zeros.
-    public static func zeros(_ shape: [Int], dtype: DType = .f32) -> Tensor {
-        orStop { try zeroed(dtype, shape, on: .cpu) }
+    public static func zeros(_ shape: [Int], dtype: DType = .f32, device: Device = .cpu) -> Tensor {
+        orStop { try zeroed(dtype, shape, on: device) }
     }
 
     /// A tensor of zeros: `Tensor.zeros(2, 3)`.
     public static func zeros(_ shape: Int...) -> Tensor { zeros(shape) }
 
     /// A tensor of ones.
-    public static func ones(_ shape: [Int], dtype: DType = .f32) -> Tensor { full(shape, 1, dtype: dtype) }
+    public static func ones(_ shape: [Int], dtype: DType = .f32, device: Device = .cpu) -> Tensor {
+        full(shape, 1, dtype: dtype, device: device)
+    }
 
     /// A tensor of ones: `Tensor.ones(2, 3)`.
     public static func ones(_ shape: Int...) -> Tensor { ones(shape) }
 
     /// A tensor whose elements are all `value`.
-    public static func full(_ shape: [Int], _ value: Double, dtype: DType = .f32) -> Tensor {
-        let tensor = zeros(shape, dtype: dtype)
+    public static func full(
+        _ shape: [Int], _ value: Double, dtype: DType = .f32, device: Device = .cpu
+    ) -> Tensor {
+        let tensor = zeros(shape, dtype: dtype, device: device)
         orStop { try tensor.writeValues(of: Tensor(value, dtype: .f64), "full") }
         return tensor
     }
@@ -33,12 +38,7 @@ extension Tensor {
 
     /// Ones in the shape and dtype of a tensor.
     public static func ones(like tensor: Tensor, dtype: DType? = nil) -> Tensor {
-        orStop {
-            let result = try unwritten(dtype ?? tensor.dtype, tensor.shape, on: tensor.device)
-            // Where the tensor is, without waiting for the device.
-            try result.writeValues(of: Tensor(number: 1), "ones")
-            return result
-        }
+        ones(tensor.shape, dtype: dtype ?? tensor.dtype, device: tensor.device)
     }
 
     /// The integers from `start` up to, but not including, `end`, I64 if nothing else is asked for.

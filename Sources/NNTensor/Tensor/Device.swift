@@ -6,9 +6,13 @@ public typealias Device = NNDevices.Device
 
 extension Tensor {
     /// Where the elements are.
-    public var device: Device { (storage.deviceBacking as? DeviceStorage)?.gpu.device ?? .cpu }
+    public var device: Device { storage.device }
 
     /// The tensor on a device: itself if it is there, otherwise a contiguous copy. The gradient goes back to where the tensor is.
+    ///
+    /// Copies to the CPU wait for the device, and copies to a GPU until the values are read from here, unless they are in
+    /// pinned memory (``pinMemory()``): then the call returns at once, the GPU waits before it uses them, and nobody may
+    /// write to them until then.
     ///
     /// - Throws: `DeviceError` if the device is not there or has not enough memory.
     public func to(_ device: Device) throws -> Tensor {
@@ -28,11 +32,30 @@ extension Tensor {
         return copy
     }
 
+    /// A contiguous copy in pinned memory of this process, from which GPUs copy by themselves: the next batch goes to the GPU
+    /// while it works on this one.
+    ///
+    /// - Throws: `DeviceError` if there is no GPU.
+    public func pinMemory() throws -> Tensor {
+        try requireValue("pinMemory")
+        if isPinned { return self }
+        let source = try isContiguous && layout.byteCount == storage.byteCount ? self : copied("pinMemory")
+        return Tensor(try source.storage.pinned(), try TensorLayout(dtype, shape: shape))
+    }
+
+    /// Whether the elements are in pinned memory; see ``pinMemory()``.
+    public var isPinned: Bool { storage.isPinned }
+
     /// The values on a device, without history; itself, if they are there. Contiguous, if they are not.
     func copied(to device: Device) throws -> Tensor {
         if device == self.device { return self }
         let source = try isContiguous && layout.byteCount == storage.byteCount ? self : copied("to")
         let result = try Tensor.unwritten(dtype, shape, on: device)
+        if let destination = result.storage.deviceBacking as? DeviceStorage,
+            try source.storage.beginCopy(to: destination)
+        {
+            return result
+        }
         try [source.storage].copyBytes(to: [result.storage])
         return result
     }
@@ -72,3 +95,9 @@ enum Placement {
         return try device(of: tensors.filter { $0.rank > 0 || $0.storage.deviceBacking != nil }, operation)
     }
 }
+
+/// The GPU of this number, or the CPU if there is none.
+public func tryGPU(_ ordinal: Int = 0) -> Device { Device.tryGPU(ordinal) }
+
+/// All GPUs, or the CPU alone if there are none.
+public func tryAllGPUs() -> [Device] { Device.tryAllGPUs() }

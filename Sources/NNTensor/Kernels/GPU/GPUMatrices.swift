@@ -27,9 +27,48 @@ enum GPUMatrices {
         work.right = matrices(b, batch, inner: [Int(work.inner), Int(work.columns)])
         work.result = c.address
         if work.inner == 0 { return }
+        if try multiplyByBlas(a, b, c, work, batch) { return }
         // A thread makes four by four elements.
         let tiles = (Int(work.rows) + 3) / 4 * ((Int(work.columns) + 3) / 4) * Int(work.batch)
         try c.gpu.launch(.product(GPUTensor.suffix(c.type)), tiles, work)
+    }
+
+    /// The products by cuBLAS, if it is there and can read the operands.
+    private static func multiplyByBlas(
+        _ left: GPUTensor, _ right: GPUTensor, _ result: GPUTensor, _ work: nnstore_kernel_product, _ batch: [Int]
+    ) throws -> Bool {
+        guard result.type == nnstore_f32 || result.type == nnstore_f64,
+            MatrixKernels.Matrices.isReadable(left.layout), MatrixKernels.Matrices.isReadable(right.layout),
+            result.layout.shape.allSatisfy({ $0 < Int(Int32.max) })
+        else { return false }
+        // The last dimension of the batch in one call, the others one after another.
+        let outer = batch.dropLast().reduce(1, *)
+        guard outer <= 64 else { return false }
+        func matrices(_ tensor: GPUTensor, _ inner: [Int], _ number: Int) -> BlasMatrices {
+            let strides = tensor.layout.strides(in: batch + inner)
+            var (offset, rest) = (0, number)
+            for dimension in batch.indices.dropLast().reversed() {
+                offset += rest % batch[dimension] * strides[dimension]
+                rest /= batch[dimension]
+            }
+            let (down, across) = (strides[batch.count], strides[batch.count + 1])
+            let isTransposed = !(across == 1 && down >= inner[1])
+            return BlasMatrices(
+                address: tensor.address + UInt64(offset * tensor.layout.dtype.bytesPerBlock),
+                stride: max(1, isTransposed ? across : down), isTransposed: isTransposed,
+                batchStride: batch.isEmpty ? 0 : strides[batch.count - 1])
+        }
+        let (rows, columns, inner) = (Int(work.rows), Int(work.columns), Int(work.inner))
+        let size = (batch.last ?? 1) * rows * columns * result.layout.dtype.bytesPerBlock
+        if size == 0 { return true }
+        for number in 0..<outer {
+            let done = try result.gpu.multiplyByBlas(
+                matrices(left, [rows, inner], number), matrices(right, [inner, columns], number),
+                to: result.address + UInt64(number * size), rows: rows, columns: columns, inner: inner,
+                batch: batch.last ?? 1, isAdding: work.is_adding != 0, isDouble: result.type == nnstore_f64)
+            if !done { return false }
+        }
+        return true
     }
 
     private static func matrices(
