@@ -1,4 +1,5 @@
 import GoldenCases
+import NNDevices
 import NNTensor
 
 /// PyTorch's numbers, calculated on the GPU: that they are within 1e-4 + 1e-4 × |value|.
@@ -8,6 +9,16 @@ struct GoldenPhase {
 
     /// - Returns: whether all were.
     func run() throws -> Bool {
+        var isGood = true
+        for usesBlas in [true, false] {
+            try GPU.$usesBlas.withValue(usesBlas) {
+                if try !usesBlas || device.gpu().hasBlas() { isGood = try run(usesBlas: usesBlas) && isGood }
+            }
+        }
+        return isGood
+    }
+
+    private func run(usesBlas: Bool) throws -> Bool {
         var isGood = true
         for name in GoldenCase.names {
             let golden = try GoldenCase(name, from: folder)
@@ -20,7 +31,7 @@ struct GoldenPhase {
             Report.print(
                 "goldens",
                 [
-                    "case": .text(name), "worst": .text(worst.0), "of_allowed": .number(worst.1),
+                    "case": .text(name), "products": .text(usesBlas ? "cuBLAS" : "own kernel"), "worst": .text(worst.0), "of_allowed": .number(worst.1),
                     "ok": .flag(worst.1 <= 1),
                 ])
         }

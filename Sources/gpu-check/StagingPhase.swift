@@ -1,12 +1,6 @@
 import NNDevices
 import NNStore
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// Containers to a GPU and back: that the bytes are the same, and how long it takes.
 struct StagingPhase {
     let device: Device
@@ -31,14 +25,14 @@ struct StagingPhase {
 
     private func run(_ state: StateTree, _ bytes: Int, _ compression: Compression, limit: Double) throws {
         let path = folder + "/gpu-check-\(compression.rawValue).nnck"
-        defer { unlink(path) }
+        defer { SystemPath.remove(path) }
         try Checkpoint.save(state, to: path, compression: compression)
         let expected = try Checkpoint.open(path).contentID
         // Once, so that the file is in the page cache and the ring is there.
         let loaded = try load(path)
         // Back from the device, into another file.
         let back = folder + "/gpu-check-back.nnck"
-        defer { unlink(back) }
+        defer { SystemPath.remove(back) }
         let synced = try seconds { try Checkpoint.save(loaded, to: back, options: saving(compression, synced: true)) }
         let saved = try seconds { try Checkpoint.save(loaded, to: back, options: saving(compression, synced: false)) }
         let isEqual = try Checkpoint.open(back).contentID == expected
@@ -95,6 +89,6 @@ struct StagingPhase {
 
 enum Failure: Error {
     case different(String)
-    case usage
-    case wrongNumbers
+    case usage(String)
+    case wrong
 }
