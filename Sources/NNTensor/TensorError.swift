@@ -75,7 +75,7 @@ extension TensorError: CustomStringConvertible {
         case .uninitialized(let what):
             "\(what) has no value yet: call the model on a batch once, or load a state dict into it"
         case .stateMismatch(let mismatch):
-            mismatch.description
+            mismatch.description + (mismatch.advice.isEmpty ? "" : ". What can be done: \(mismatch.advice)")
         case .unknownModuleVersion(let module, let type, let version, let known):
             "the entries of \(module.isEmpty ? "the model" : "\"\(module)\""), \(type), have version \(version); "
                 + "this program knows \(known) and older ones. Load them with the program that saved them, or a newer one"

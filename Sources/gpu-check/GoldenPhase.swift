@@ -31,7 +31,8 @@ struct GoldenPhase {
             Report.print(
                 "goldens",
                 [
-                    "case": .text(name), "products": .text(usesBlas ? "cuBLAS" : "own kernel"), "worst": .text(worst.0), "of_allowed": .number(worst.1),
+                    "case": .text(name), "products": .text(usesBlas ? "cuBLAS" : "own kernel"), "worst": .text(worst.0),
+                    "of_allowed": .number(worst.1),
                     "ok": .flag(worst.1 <= 1),
                 ])
         }

@@ -90,7 +90,9 @@ struct SemanticsPhase {
         let total = try device.memory().total
         let isRefused = throwsCode("out-of-device-memory") {
             _ = try StateTree.tensor(
-                StateTensor(storage: Storage(backing: Endless(byteCount: 2 * total)), layout: TensorLayout(.u8, shape: [2 * total]))
+                StateTensor(
+                    storage: Storage(backing: Endless(byteCount: 2 * total)),
+                    layout: TensorLayout(.u8, shape: [2 * total]))
             ).copied(to: device)
         }
         return try isRefused && values(Tensor.ones([3], device: device) + 1) == [2, 2, 2]

@@ -36,7 +36,8 @@ struct SpeedPhase {
             table.grad = nil
             try embedding(indices, table).sum().backward()
         }
-        Report.print("speed", ["operation": .text("embedding, forward and backward"), "milliseconds": .number(rows * 1e3)])
+        Report.print(
+            "speed", ["operation": .text("embedding, forward and backward"), "milliseconds": .number(rows * 1e3)])
         try training()
     }
 
@@ -50,7 +51,8 @@ struct SpeedPhase {
             try optimizer.step()
         }
         Report.print(
-            "speed", ["operation": .text("training step, 25 million parameters"), "milliseconds": .number(seconds * 1e3)])
+            "speed",
+            ["operation": .text("training step, 25 million parameters"), "milliseconds": .number(seconds * 1e3)])
     }
 
     private func moved(_ name: String, _ bytes: Int, _ body: () throws -> Void) throws {

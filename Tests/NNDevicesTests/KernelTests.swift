@@ -10,7 +10,8 @@ extension StagingTests {
     @Suite("Kernels")
     struct KernelTests {
         /// A tensor with strides that are not contiguous, of a shape.
-        private static func strided(_ shape: [Int], _ dtype: DType, _ generator: inout SystemRandomNumberGenerator) throws
+        private static func strided(_ shape: [Int], _ dtype: DType, _ generator: inout SystemRandomNumberGenerator)
+            throws
             -> Tensor
         {
             let order = Array(shape.indices).shuffled(using: &generator)
@@ -37,7 +38,8 @@ extension StagingTests {
         private static let dtypes: [DType] = [.f32, .f64, .f16, .bf16, .i64, .i32, .u8, .bool]
 
         private static let unary: [(String, @Sendable (Tensor) throws -> Tensor)] = [
-            ("abs", { try $0.abs() }), ("exp", exp), ("log", { try log($0.abs() + 1) }), ("sqrt", { try sqrt($0.abs()) }),
+            ("abs", { try $0.abs() }), ("exp", exp), ("log", { try log($0.abs() + 1) }),
+            ("sqrt", { try sqrt($0.abs()) }),
             ("tanh", tanh), ("sigmoid", sigmoid), ("relu", relu), ("gelu", gelu), ("sin", sin), ("cos", cos),
         ]
 
@@ -69,7 +71,9 @@ extension StagingTests {
                             #expect(
                                 try KernelTests.areClose((there < otherThere).to(.cpu), x < y, 0),
                                 "\(dtype) \(shape) < \(other)")
-                            #expect(try KernelTests.areClose(there.to(other).to(.cpu), x.to(other), 0), "\(dtype) to \(other)")
+                            #expect(
+                                try KernelTests.areClose(there.to(other).to(.cpu), x.to(other), 0),
+                                "\(dtype) to \(other)")
                         }
                     }
                 }
@@ -117,10 +121,13 @@ extension StagingTests {
         func products() throws {
             var random = SystemRandomNumberGenerator()
             try TestDriver.with { _ in
-                for (left, right) in [([3, 4], [4, 5]), ([17, 9], [9, 6]), ([2, 5, 3], [2, 3, 7]), ([4, 1, 2, 3], [5, 3, 2])] {
+                for (left, right) in [
+                    ([3, 4], [4, 5]), ([17, 9], [9, 6]), ([2, 5, 3], [2, 3, 7]), ([4, 1, 2, 3], [5, 3, 2]),
+                ] {
                     for dtype in [DType.f32, .f64, .i64, .f16] {
                         let (a, b) = (
-                            try KernelTests.strided(left, dtype, &random), try KernelTests.strided(right, dtype, &random)
+                            try KernelTests.strided(left, dtype, &random),
+                            try KernelTests.strided(right, dtype, &random)
                         )
                         let product = try matmul(KernelTests.moved(a), KernelTests.moved(b)).to(.cpu)
                         #expect(

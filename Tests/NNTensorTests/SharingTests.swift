@@ -65,7 +65,7 @@ struct SharingTests {
         #expect(throws: TensorError.self) { try tied.load(stateDict: untied.stateDict()) }
         let told = try untied.load(stateDict: tied.stateDict(), strict: false)
         #expect(told == expected)
-        #expect(told.description.contains("\"emb.weight\", \"head.weight\" are one in the state dict"))
+        #expect(told.description.contains("\"emb.weight\", \"head.weight\" are tied in the state dict"))
         #expect(try untied.head.weight.elements(as: Float.self) == tied.emb.weight.elements(as: Float.self))
     }
 

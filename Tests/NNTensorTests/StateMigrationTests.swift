@@ -222,7 +222,9 @@ struct StateMigrationTests {
             try Sequential(Wrong()).load(folder.path("right.nnck"))
             Issue.record("nothing was thrown")
         } catch {
-            #expect("\(error)" == "rename: in version 1 of Wrong at \"0\" there is no \"wieght\"; there are \"weight\"")
+            #expect(
+                "\(error)" == "migration: \(folder.path("right.nnck")): from version 1 of Wrong at \"0\": "
+                    + "rename: there is no \"wieght\"; there are \"weight\"")
         }
         try Sequential(Newer()).save(to: folder.path("newer.nnck"))
         #expect(

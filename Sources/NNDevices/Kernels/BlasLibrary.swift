@@ -97,7 +97,8 @@ package struct BlasMatrices {
         self.workspace = workspace
         // The workspace serves as operands; what they hold does not matter.
         let matrices = BlasMatrices(address: workspace, stride: 16, isTransposed: false, batchStride: 0)
-        guard multiply(matrices, matrices, to: workspace + 4096, rows: 16, columns: 16, inner: 16, batch: 1, false, false)
+        guard
+            multiply(matrices, matrices, to: workspace + 4096, rows: 16, columns: 16, inner: 16, batch: 1, false, false)
         else {
             _ = unsafe library.destroy(handle)
             return nil

@@ -81,6 +81,10 @@ struct SafetensorsEntries {
         var keys: Set<StateKey> = []
         for (key, value) in entries {
             let name = key.description
+            if name == ModuleVersions.key, case let modules = ModuleVersions.read(from: metadata), !modules.isEmpty {
+                notes.append(SafetensorsHeader.Note(key: name, value: ModulesNote.text(modules)))
+                continue
+            }
             if SafetensorsHeader.isReserved(name) {
                 report.dropped.append("metadata \(quoted(name)): a key that NNStore keeps for itself")
                 continue

@@ -81,7 +81,7 @@ extension SafetensorsHeader {
                 $0.name.utf8.elementsEqual($1.name.utf8) && $0.layout.dtype == $1.layout.dtype
                     && $0.layout.shape == $1.layout.shape
             }
-            && header.userMetadata == userMetadata
+            && header.keptMetadata == keptMetadata
             && groups == aliases
         return isSame ? header : nil
     }

@@ -66,7 +66,7 @@ public struct SafetensorsFile: CheckpointFile {
     public var sourceFacts: [String: [UInt8]] {
         get throws {
             let usual = try SafetensorsHeader(
-                arranging: header.entries.map { ($0.name, $0.layout) }, metadata: header.userMetadata,
+                arranging: header.entries.map { ($0.name, $0.layout) }, metadata: header.keptMetadata,
                 aliases: try AliasGroup.normalised(aliases ?? []), file: name
             ).encoded()
             return usual == headerBytes ? [:] : [SafetensorsFile.headerFact: headerBytes]
@@ -74,9 +74,14 @@ public struct SafetensorsFile: CheckpointFile {
     }
 
     /// The metadata: strings in the order of the header, without the note about shared storages and without keys
-    /// beginning with `nnck.`, which a container keeps for itself.
+    /// beginning with `nnck.`, which a container keeps for itself; what is noted there of a model's modules is as in a
+    /// container.
     public func metadata() -> StateTree {
-        .dictionary(header.userMetadata.map { ($0.key, .string($0.value)) })
+        var entries = StateDictionary(header.userMetadata.map { ($0.key, .string($0.value)) })
+        if let note = header.metadata.first(where: { $0.key == ModuleVersions.key }) {
+            ModuleVersions.write(ModulesNote.modules(note.value), to: &entries)
+        }
+        return .dictionary(entries)
     }
 
     /// The tensors by name, over storages that are read when they are used.

@@ -42,6 +42,14 @@ struct SafetensorsHeader: Sendable {
         key == AliasNote.key || key.utf8.starts(with: "nnck.".utf8)
     }
 
+    /// The metadata that is the user's, and what the library notes of a model's modules: what is saved again.
+    var keptMetadata: [Note] {
+        metadata.filter { note in
+            !SafetensorsHeader.isReserved(note.key)
+                || note.key == ModuleVersions.key && !ModulesNote.modules(note.value).isEmpty
+        }
+    }
+
     /// The metadata that is the user's.
     var userMetadata: [Note] { metadata.filter { !SafetensorsHeader.isReserved($0.key) } }
 

@@ -236,6 +236,19 @@ package enum SystemCall {
         } catch .system(_, _, EEXIST) {}
     }
 
+    /// Creates a folder and those that it is in, as far as they are not there.
+    package static func createFolders(_ path: String) throws(StoreError) {
+        do {
+            try createFolder(path)
+        } catch let error {
+            guard case .system(_, _, ENOENT) = error, let slash = path.dropLast().lastIndex(of: "/"),
+                slash > path.startIndex
+            else { throw error }
+            try createFolders(String(path[..<slash]))
+            try createFolder(path)
+        }
+    }
+
     /// Writes a line to standard error, in one piece; what can't be said there is not said.
     package static func printError(_ line: String) {
         // What a file has put into a name must not move a cursor.

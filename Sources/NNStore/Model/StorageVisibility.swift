@@ -80,6 +80,26 @@ struct StorageVisibility: Sendable {
     }
 }
 
+extension TensorLayout {
+    /// Whether two tensors over one storage see a byte in common.
+    package func overlaps(_ other: TensorLayout) -> Bool {
+        let common = byteRange.clamped(to: other.byteRange)
+        if isEmpty || other.isEmpty || common.isEmpty { return false }
+        if self == other || isContiguous && other.isContiguous { return true }
+        let (mine, others) = (StorageVisibility([self]), StorageVisibility([other]))
+        // Piece by piece, because there may be as many runs as bytes.
+        for start in stride(from: common.lowerBound, to: common.upperBound, by: 1 << 20) {
+            let window = start..<min(start + 1 << 20, common.upperBound)
+            var rest = others.visible(in: window)[...]
+            for run in mine.visible(in: window) {
+                while let first = rest.first, first.upperBound <= run.lowerBound { rest.removeFirst() }
+                if let first = rest.first, first.lowerBound < run.upperBound { return true }
+            }
+        }
+        return false
+    }
+}
+
 /// The bytes of a strided tensor: runs of equal length, at a start plus any sum of multiples of the strides.
 private struct Comb: Hashable {
     struct Dimension: Hashable {

@@ -51,6 +51,8 @@ public final class AsyncSaver: Sendable {
         completion: @escaping @Sendable () throws -> Void
     ) throws -> PendingSave {
         _ = try WritableFormat.forFile(path)
+        // The program may go to another folder meanwhile.
+        let path = path.hasPrefix("/") ? path : try SystemCall.resolve(".") + "/" + path
         var options = options
         let save = try begin(path, options.cancellation, whenBusy)
         options.cancellation = save.cancellation

@@ -105,7 +105,7 @@ public final class CheckpointManager: Sendable {
                 reason: "saves have to be durable, because older checkpoints are removed")
         }
         (self.folder, self.rules, self.options, self.loading, self.report) = (folder, rules, options, loading, report)
-        if try SystemCall.status(folder) == nil { try SystemCall.createFolder(folder) }
+        if try SystemCall.status(folder) == nil { try SystemCall.createFolders(folder) }
         _ = try SystemCall.names(in: folder)
         TemporaryFile.removeStale(in: folder)
     }
@@ -336,7 +336,7 @@ public final class CheckpointManager: Sendable {
 
     private func record(of step: Int) -> Record? {
         if let record = known.withLock({ $0.records[step] }) { return record }
-        let found = try? TrainingCheckpoint.open(path(step: step), options: loading)
+        let found = try? TrainingCheckpoint.openPresent(path(step: step), options: loading)
         let record = found.flatMap { $0.step == step ? Record(sequence: $0.sequence, metrics: $0.metrics) : nil }
         known.withLock { $0.records[step] = .some(record) }
         return record

@@ -10,8 +10,9 @@ struct OpenedCheckpoint {
 
     var name: String { file.name }
 
-    init(_ path: String, _ options: LoadOptions) throws {
-        PendingSaves.wait(for: path)
+    /// - Parameter waits: whether a save of the file that is under way is waited for. What a save does itself must not.
+    init(_ path: String, _ options: LoadOptions, waits: Bool = true) throws {
+        if waits { PendingSaves.wait(for: path) }
         file = try CheckpointFiles.open(path, options: OpenOptions(limits: options.limits))
         if options.verifiesFirst { try OpenedCheckpoint.verify(file, options) }
         tree = try file.state()
@@ -44,9 +45,33 @@ struct OpenedCheckpoint {
         return state
     }
 
+    /// The tensors of the module at a path.
+    ///
+    /// - Throws: ``TensorError/unexpectedContents(file:expected:found:)`` if there are none.
+    func stateDict(inside prefix: String) throws -> StateDict {
+        let whole = try stateDict()
+        let part = try whole.inside(prefix)
+        if part.count == 0 && part.otherNames.isEmpty {
+            var beginnings: [String] = []
+            for name in whole.keys {
+                let beginning = name.split(separator: ".").first.map(String.init) ?? name
+                if !beginnings.contains(beginning) { beginnings.append(beginning) }
+            }
+            let found = beginnings.prefix(8).map { "\"\($0)\"" }.joined(separator: ", ")
+            throw TensorError.unexpectedContents(
+                file: name, expected: "entries below \"\(prefix)\"",
+                found: beginnings.isEmpty
+                    ? "no tensors" : "entries below \(found)\(beginnings.count > 8 ? ", ..." : "")")
+        }
+        return part
+    }
+
     /// What is loaded into a model: that of a training checkpoint, otherwise everything.
     func model() throws -> StateDict {
-        guard TrainingRecord.isPresent(in: metadata) else { return try stateDict() }
+        guard TrainingRecord.isPresent(in: metadata) else {
+            guard case .dictionary = tree else { throw unexpected("a dictionary of a model's tensors") }
+            return try stateDict()
+        }
         guard tree["model"] != nil else { throw unexpected("a part \"model\"; say which part with prefix:") }
         return try stateDict(below: "model")
     }

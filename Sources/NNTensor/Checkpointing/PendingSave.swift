@@ -9,8 +9,9 @@ import Synchronization
 
 /// A save that goes on in the background.
 ///
-/// If it fails and nobody calls ``wait()``, the next save of the same ``AsyncSaver`` throws instead. Reading or saving the same
-/// file in this process waits for it.
+/// If it fails and nobody calls ``wait()``, the next save of the same ``AsyncSaver`` throws instead. Loading or saving the same
+/// file by this module's functions waits for it; NNStore's own, such as `Checkpoint.open`, know nothing of it: call
+/// ``wait()`` before them.
 ///
 /// A program that ends by returning from its main function or by `exit` waits for all pending saves, and prints on standard
 /// error which of them failed. One that ends by an error that nobody catches, by `fatalError` or by a signal does not: call
@@ -126,6 +127,8 @@ enum PendingSaves {
 
     /// One text for all paths to a file in a folder that is there.
     private static func place(_ path: String) -> String {
+        // What is there may be a link to another place.
+        if let resolved = try? SystemCall.resolve(path) { return resolved }
         let name = path.split(separator: "/").last.map(String.init) ?? ""
         let folder = path.contains("/") ? String(path.dropLast(name.count)) : "."
         return "\((try? SystemCall.resolve(folder)) ?? folder)/\(name)"

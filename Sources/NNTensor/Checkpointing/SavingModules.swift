@@ -38,7 +38,7 @@ extension Module {
         renaming: ((_ name: String) throws -> String?)? = nil
     ) throws -> StateMismatch {
         let opened = try OpenedCheckpoint(path, options)
-        var state = prefix.isEmpty ? try opened.model() : try opened.stateDict().inside(prefix)
+        var state = try prefix.isEmpty ? opened.model() : opened.stateDict(inside: prefix)
         if let renaming { state = try state.renamed(renaming) }
         return try load(stateDict: state, strict: strict, options: options)
     }
@@ -67,8 +67,21 @@ extension Module {
         guard before.otherNames.isEmpty else { throw opened.unexpected("a model") }
         let after = try before.migrated(for: self)
         var tree = try after.stateTree()
+        if key == nil, let name = dropping.first {
+            throw TensorError.invalidArgument(
+                operation: "migrateFile", reason: "\(path) is no training checkpoint, so it has no part \"\(name)\"")
+        }
         if let key, case .dictionary(var root) = opened.tree {
             root[key] = tree
+            let parts = root.keys.map(\.description).filter {
+                !TrainingContents.reservedNames.contains($0) && $0 != key
+            }
+            if let unknown = dropping.first(where: { !parts.contains($0) }) {
+                throw TensorError.invalidArgument(
+                    operation: "migrateFile",
+                    reason: "\(path): \"\(unknown)\" is no part that can be left out; there are "
+                        + parts.map { "\"\($0)\"" }.joined(separator: ", "))
+            }
             for name in dropping { root[name] = nil }
             let optimizer = root.first { $0.value["param_groups"] != nil }?.key
             if after.isMigrated, let optimizer {

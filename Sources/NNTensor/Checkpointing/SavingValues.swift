@@ -63,6 +63,12 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
     switch try WritableFormat.forFile(path) {
     case .nnck: try Checkpoint.save(tree, metadata: metadata, to: path, options: options)
     case .safetensors:
+        guard case .dictionary = tree else {
+            throw StoreError.invalidTree(
+                path: "",
+                reason: "\(path): a safetensors file holds tensors by their names. Save [\"x\": tensor], or a container"
+            )
+        }
         // What the library notes for itself has no place there; nothing else is left out without a word.
         guard case .dictionary(let entries) = metadata else {
             throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
@@ -70,7 +76,9 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
         var foreign = SafetensorsOptions(existing: options.existing, isDurable: options.isDurable, isStrict: true)
         foreign.cancellation = options.cancellation
         if let progress = options.progress { foreign.progress = { progress($0, $1) } }
-        _ = try Safetensors.save(tree, metadata: .dictionary(entries.withoutLibraryEntries), to: path, options: foreign)
+        var kept = entries.withoutLibraryEntries
+        kept[.text(ModuleVersions.key)] = entries[.text(ModuleVersions.key)]
+        _ = try Safetensors.save(tree, metadata: .dictionary(kept), to: path, options: foreign)
     }
 }
 

@@ -35,15 +35,13 @@ public struct MigratingState {
         didSet { state.isMigrated = true }
     }
     fileprivate let path: String
-    private let type: String
-    private let version: Int
     /// The values of all entries of the module at first: modules that have the same ones are one.
     private let identity: [MigrationResults.Source]
     private let results: MigrationResults
     private var callCount = 0
 
-    fileprivate init(_ state: StateDict, _ path: String, _ type: String, _ version: Int, _ results: MigrationResults) {
-        (self.state, self.path, self.type, self.version, self.results) = (state, path, type, version, results)
+    fileprivate init(_ state: StateDict, _ path: String, _ results: MigrationResults) {
+        (self.state, self.path, self.results) = (state, path, results)
         identity = state.entries(below: path).map { .init($0.name, $0.tensor) }
     }
 
@@ -151,14 +149,14 @@ public struct MigratingState {
         let known = names.prefix(20).map { "\"\($0)\"" }.joined(separator: ", ")
         return .invalidArgument(
             operation: operation,
-            reason: "in version \(version) of \(type)\(path.isEmpty ? "" : " at \"\(path)\"") there is no \"\(name)\"; "
+            reason: "there is no \"\(name)\"; "
                 + (known.isEmpty ? "there are no entries" : "there are \(known)"))
     }
 
     fileprivate static func run(
-        _ step: StateMigration, _ state: StateDict, _ path: String, _ type: String, _ results: MigrationResults
+        _ step: StateMigration, _ state: StateDict, _ path: String, _ results: MigrationResults
     ) throws -> StateDict {
-        var migrating = MigratingState(state, path, type, step.version, results)
+        var migrating = MigratingState(state, path, results)
         try step.migrate(&migrating)
         return migrating.state
     }
@@ -210,12 +208,15 @@ extension StateDict {
     ///
     /// - Throws: ``TensorError/unknownModuleVersion(module:type:version:newestKnown:)`` for one that is newer; what the
     ///   migrations throw.
-    public func migrated(for model: Module) throws -> StateDict {
+    public func migrated(for model: Module) throws -> StateDict { try migrated(for: model) { _ in true } }
+
+    /// - Parameter isWanted: whether the entries of the module at a path matter; those of others stay as they are.
+    func migrated(for model: Module, where isWanted: (String) -> Bool) throws -> StateDict {
         if modules.isEmpty { return self }
         var state = self
         let results = MigrationResults()
         for (path, module) in model.namedModules(removeDuplicate: false) {
-            guard let found = state.modules[path] else { continue }
+            guard isWanted(path), let found = state.modules[path] else { continue }
             let type = Swift.type(of: module)
             guard found.version <= type.stateVersion else {
                 throw TensorError.unknownModuleVersion(
@@ -223,7 +224,16 @@ extension StateDict {
             }
             let steps = type.stateMigrations.filter { (found.version..<type.stateVersion).contains($0.version) }
             for step in steps.sorted(by: { $0.version < $1.version }) {
-                state = try MigratingState.run(step, state, path, module.typeName, results)
+                do {
+                    state = try MigratingState.run(step, state, path, results)
+                } catch let error as StoreError {
+                    throw error
+                } catch {
+                    throw TensorError.invalidArgument(
+                        operation: "migration",
+                        reason: (file.map { "\($0): " } ?? "") + "from version \(step.version) of \(module.typeName)"
+                            + (path.isEmpty ? "" : " at \"\(path)\"") + ": \(error)")
+                }
             }
             state.modules[path] = .init(type: module.typeName, version: type.stateVersion)
         }

@@ -68,6 +68,11 @@ public struct TrainingCheckpoint {
         try TrainingCheckpoint(OpenedCheckpoint(path, options), options)
     }
 
+    /// ``open(_:options:)`` of the file that is there, whether or not one is being saved in its place.
+    static func openPresent(_ path: String, options: LoadOptions) throws -> TrainingCheckpoint {
+        try TrainingCheckpoint(OpenedCheckpoint(path, options, waits: false), options)
+    }
+
     private init(_ opened: OpenedCheckpoint, _ options: LoadOptions) throws {
         (self.opened, self.options) = (opened, options)
         environment = try TrainingRecord.environment(in: opened.metadata, file: opened.name)
@@ -109,29 +114,39 @@ public struct TrainingCheckpoint {
         let names = TrainingContents.parameterNames(all)
         // Parameters have to be there before what an optimizer kept for them, and a schedule sets an optimizer's rates.
         let order: [(any TrainingPart) -> Bool] = [
-            { $0 is Module }, { $0 is Optimizer }, { $0 is LearningRateScheduler },
+            { $0 is Optimizer }, { $0 is LearningRateScheduler },
             { !($0 is Module || $0 is Optimizer || $0 is LearningRateScheduler) },
         ]
-        let inOrder = order.flatMap { isOfKind in all.filter { isOfKind($0.part) } }
+        let others = order.flatMap { isOfKind in all.filter { isOfKind($0.part) } }
         var models: [(name: String, entries: [(name: String, tensor: Tensor)], state: StateDict)] = []
-        var others = LoadingWork()
-        for (name, part) in inOrder + [(TrainingContents.defaultGenerator, Generator.default)] {
+        for (name, part) in all where part is Module {
+            var saved = PartState(opened.tree[name] ?? .null)
+            saved.state = try opened.stateDict(below: name)
+            guard let model = try part.restoration(from: saved, options: options).model else { continue }
+            models.append((name, model.entries, model.state))
+        }
+        // A wrong model is said before what follows from it.
+        let plan = try plan(models)
+        var otherWork = LoadingWork()
+        for (name, part) in others + [(TrainingContents.defaultGenerator, Generator.default)] {
             var saved = PartState(opened.tree[name] ?? .null)
             saved.typeName = TrainingRecord.type(of: name, in: opened.metadata)
             saved.parameterNames = names
-            if part is Module { saved.state = try opened.stateDict(below: name) }
             if part is Optimizer, models.contains(where: \.state.isMigrated) {
                 throw TensorError.invalidArgument(
                     operation: "TrainingCheckpoint.restore",
                     reason: "\(path): the model was migrated from an older version, so what \"\(name)\" kept for its "
                         + "parameters does not fit them any more. Restore without it: ignoring: [\"\(name)\"]")
             }
-            let restoration = try part.restoration(from: saved, options: options)
-            if let model = restoration.model { models.append((name, model.entries, model.state)) }
-            others.add(restoration.work, prefix: name)
+            do {
+                otherWork.add(try part.restoration(from: saved, options: options).work, prefix: name)
+            } catch TensorError.invalidArgument(let operation, let reason) {
+                throw TensorError.invalidArgument(
+                    operation: operation, reason: "\(path), part \"\(name)\": \(reason)")
+            }
         }
-        var work = try plan(models).work(options.limits)
-        work.add(others, prefix: "")
+        var work = try plan.work(options.limits)
+        work.add(otherWork, prefix: "")
         try work.run(path, options)
         for (_, part) in all { (part as? Module)?.zeroGrad() }
     }

@@ -36,7 +36,7 @@ struct TrainingContents {
             modules += saved.state?.moduleVersions(below: name) ?? []
         }
         root[TrainingContents.defaultGenerator] = try Generator.default.trainingState().tree
-        if !values.children.isEmpty { root["values"] = values }
+        if case .dictionary(let entries) = values, entries.isEmpty {} else { root["values"] = values }
         if !metrics.isEmpty {
             let sorted = metrics.sorted { $0.key.utf8.lexicographicallyPrecedes($1.key.utf8) }
             root["metrics"] = .dictionary(sorted.map { ($0.key, .double($0.value)) })

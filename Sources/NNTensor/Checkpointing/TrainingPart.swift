@@ -84,7 +84,8 @@ extension Optimizer: TrainingPart {
     public final func restoration(from part: PartState, options: LoadOptions) throws -> PartRestoration {
         let type = "\(Swift.type(of: self))"
         if let found = part.typeName, found != type {
-            throw OptimizerState.error(type, "what was saved is the state of \(found)")
+            throw OptimizerState.error(
+                type, "what was saved is the state of \(found). Restore with one of those, or leave it out: ignoring:")
         }
         return PartRestoration(
             try loading(part.tree, names: part.parameterNames, allowsUninitialized: true, limits: options.limits))

@@ -50,7 +50,8 @@ public final class Flatten: Module {
 }
 
 /// Sets elements to zero at random while it trains, and enlarges the others, so that the mean stays (N. Srivastava et al.:
-/// Dropout, 2014). In evaluation everything goes through.
+/// Dropout, 2014). In evaluation everything goes through. A generator of its own has to be saved with a training as a part of
+/// its own; the default one always is.
 public final class Dropout: Module {
     private let probability: Double
     private let generator: Generator?

@@ -4,8 +4,10 @@ import NNStore
 struct LoadingPlan {
     private(set) var mismatch = StateMismatch()
     private(set) var writes: [(name: String, tensor: Tensor, value: Tensor)] = []
+    private let entries: [(name: String, tensor: Tensor)]
 
     init(_ model: [(name: String, tensor: Tensor)], _ state: StateDict, _ options: LoadOptions) throws {
+        entries = model
         mismatch.file = state.file
         let known = Set(model.map(\.name))
         mismatch.unexpected = (state.keys + state.otherNames).filter { !known.contains($0) }
@@ -30,10 +32,34 @@ struct LoadingPlan {
         }
         let inModel = SharedNames(common.map { ($0.name, $0.tensor) })
         let inState = SharedNames(common.map { ($0.name, $0.value) })
-        if !options.ignoresSharing { mismatch.sharing = inModel.differences(from: inState) }
+        if !options.ignoresSharing {
+            mismatch.sharing = inModel.differences(from: inState)
+            mismatch.views = try inModel.common(with: inState).filter { names in
+                let members = Set(names)
+                let entries = common.filter { members.contains($0.name) }
+                return try !LoadingPlan.looksAlike(entries) && !TiedValues.agree(entries)
+            }
+        }
         if state.sharing == .unknown { try forgiveTies(common, model) }
         var written = Set<ObjectIdentifier>()
         for entry in common where written.insert(ObjectIdentifier(entry.tensor)).inserted { writes.append(entry) }
+    }
+
+    /// Whether views of one memory in the model are views of one memory in the state dict in the same way, so that writing
+    /// one of them leaves the values of the others right.
+    private static func looksAlike(_ entries: [(name: String, tensor: Tensor, value: Tensor)]) -> Bool {
+        func place(_ layout: TensorLayout) -> (start: Int, strides: [Int]) {
+            // Where there is one element, strides say nothing.
+            let strides = zip(layout.shape, layout.strides).map { $0 > 1 ? $1 * layout.dtype.bytesPerBlock : 0 }
+            return (layout.offset * layout.dtype.bytesPerBlock, strides)
+        }
+        let first = entries[0]
+        let (model, state) = (place(first.tensor.layout).start, place(first.value.layout).start)
+        return entries.allSatisfy { entry in
+            let (here, there) = (place(entry.tensor.layout), place(entry.value.layout))
+            return entry.tensor.dtype == entry.value.dtype && here.strides == there.strides
+                && here.start - model == there.start - state
+        }
     }
 
     /// Takes out of the mismatch what a file that can't express sharing could not have had: entries that are one in the
@@ -69,6 +95,7 @@ struct LoadingPlan {
             try TensorLayout(write.tensor.currentLayout.dtype, shape: write.value.shape).byteCount
         }
         try limits.checkMemory(fresh.saturatingSum, file: mismatch.file ?? "the state dict")
+        let names = Dictionary(grouping: entries.filter { !$0.tensor.isUninitialized }, by: \.tensor.storage)
         let destinations = Set(writes.map(\.tensor).filter { !$0.isUninitialized }.map(\.storage))
         var work = LoadingWork()
         for (name, tensor, value) in writes {
@@ -80,10 +107,12 @@ struct LoadingPlan {
             }
             if let parameter = tensor as? Parameter, !parameter.isInitialized {
                 let fresh = try Tensor.zeroed(parameter.currentLayout.dtype, value.shape, on: parameter.device)
-                try work.add(value, to: fresh, name: nil)
+                try work.add(value, to: fresh, names: [])
                 work.finishing.append { parameter.adopt(fresh) }
             } else {
-                try work.add(value, to: tensor, name: name)
+                // With all others that see what is written.
+                let others = (names[tensor.storage] ?? []).filter { $0.tensor.layout.overlaps(tensor.layout) }
+                try work.add(value, to: tensor, names: others.isEmpty ? [name] : others.map(\.name))
             }
         }
         return work

@@ -67,12 +67,13 @@ extension Module {
     final func loadingEntries(
         _ state: StateDict, _ options: LoadOptions
     ) throws -> (entries: [(name: String, tensor: Tensor)], state: StateDict) {
-        var state = try state.migrated(for: self)
-        var entries = stateEntries()
-        if let only = options.only {
-            state = try state.renamed { only($0) ? $0 : nil }
-            entries = entries.filter { only($0.name) }
+        let entries = stateEntries()
+        guard let only = options.only else { return (entries, try state.migrated(for: self)) }
+        let wanted = entries.filter { only($0.name) }
+        // A module that nothing is wanted of may be newer than the program knows.
+        let migrated = try state.migrated(for: self) { path in
+            path.isEmpty || wanted.contains { $0.name.hasPrefix(path + ".") }
         }
-        return (entries, state)
+        return (wanted, try migrated.renamed { only($0) ? $0 : nil })
     }
 }

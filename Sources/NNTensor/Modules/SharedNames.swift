@@ -13,26 +13,38 @@ struct SharedNames {
         for (place, entry) in tensors.enumerated() where !entry.tensor.isUninitialized {
             byStorage[entry.tensor.storage, default: []].append(place)
         }
-        for places in byStorage.values {
-            // Parts of one storage that do not touch each other are not shared with each other.
-            let ranges = places.map { (place: $0, bytes: tensors[$0].tensor.layout.byteRange) }
-                .sorted { ($0.bytes.lowerBound, $0.place) < ($1.bytes.lowerBound, $1.place) }
-            var group: [Int] = []
-            var end = 0
-            func close() {
+        for places in byStorage.values where places.count > 1 {
+            for group in SharedNames.groups(places.map { ($0, tensors[$0].tensor.layout) }) where group.count > 1 {
                 let members = group.sorted().map { tensors[$0].name }
                 for name in members { groups[name] = members }
             }
-            for (place, bytes) in ranges {
-                if bytes.lowerBound >= end {
-                    close()
-                    group = []
-                }
-                group.append(place)
-                end = max(end, bytes.upperBound)
-            }
-            close()
         }
+    }
+
+    /// Which of the views of one storage see an element in common, if need be by way of others.
+    private static func groups(_ views: [(place: Int, layout: TensorLayout)]) -> [[Int]] {
+        let inOrder = views.sorted {
+            ($0.layout.byteRange.lowerBound, $0.place) < ($1.layout.byteRange.lowerBound, $1.place)
+        }
+        var groups: [(layouts: [TensorLayout], end: Int, members: [Int])] = []
+        for (place, layout) in inOrder {
+            // Those that end before it have nothing in common with what comes later either.
+            let touched = groups.indices.filter { number in
+                groups[number].end > layout.byteRange.lowerBound
+                    && groups[number].layouts.contains { $0.overlaps(layout) }
+            }
+            var joined = (layouts: [layout], end: layout.byteRange.upperBound, members: [place])
+            for number in touched {
+                for other in groups[number].layouts where !joined.layouts.contains(other) {
+                    joined.layouts.append(other)
+                }
+                joined.end = max(joined.end, groups[number].end)
+                joined.members += groups[number].members
+            }
+            for number in touched.reversed() { groups.remove(at: number) }
+            groups.append(joined)
+        }
+        return groups.map(\.members)
     }
 
     private func group(of name: String) -> [String] { groups[name] ?? [name] }
@@ -48,5 +60,15 @@ struct SharedNames {
             seen.formUnion(here + there)
         }
         return found
+    }
+
+    /// The groups of several names that are the same here and there.
+    func common(with state: SharedNames) -> [[String]] {
+        var seen = Set<String>()
+        return names.compactMap { name in
+            let here = group(of: name)
+            guard here.count > 1, here == state.group(of: name), seen.insert(here[0]).inserted else { return nil }
+            return here
+        }
     }
 }

@@ -109,20 +109,25 @@ public struct StateDict {
             renamed.tensors[new] = .some(tensor)
         }
         renamed.otherNames = try otherNames.compactMap(rename)
-        // A module goes where its entries go, if all that changes is what stands before their names in it. The first entry
-        // of each tells.
-        var moved = Set<String>()
+        // A module goes where its entries go: the first one of which all that changes is what stands before its name in the
+        // module tells. If there is none, it stays, as long as an entry does.
+        var moved: [String: String] = [:]
+        var staying = Set<String>()
         for new in renamed.tensors.keys {
             guard let old = places[new] else { continue }
-            for path in old.enclosingPaths {
-                guard let module = modules[path], moved.insert(path).inserted else { continue }
+            for path in old.enclosingPaths where modules[path] != nil && moved[path] == nil {
                 let rest = path.isEmpty ? old[...] : old.dropFirst(path.count + 1)
                 if new == rest {
-                    renamed.modules[""] = module
+                    moved[path] = ""
                 } else if new.hasSuffix("." + rest) {
-                    renamed.modules[String(new.dropLast(rest.count + 1))] = module
+                    moved[path] = String(new.dropLast(rest.count + 1))
+                } else if path.isEmpty || new.hasPrefix(path + ".") {
+                    staying.insert(path)
                 }
             }
+        }
+        for (path, module) in modules {
+            if let place = moved[path] ?? (staying.contains(path) ? path : nil) { renamed.modules[place] = module }
         }
         // Those without entries stay where they are.
         let full = Set(tensors.keys.flatMap(\.enclosingPaths))

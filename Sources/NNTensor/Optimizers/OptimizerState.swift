@@ -61,9 +61,10 @@ extension Optimizer {
         var fresh = groups
         for (place, (group, options)) in zip(groups, saved).enumerated() {
             guard case .list(let saved, _)? = options["params"], saved.count == group.parameters.count else {
+                let found = options["params"].map { "\($0.children.count)" } ?? "none"
                 throw OptimizerState.error(
                     name,
-                    "group \(place) has \(group.parameters.count) parameters here and not as many in the state dict")
+                    "group \(place) has \(group.parameters.count) parameters here and \(found) in the state dict")
             }
             let places = try group.places(of: options["param_names"], names, group: place, name)
             for (position, number) in saved.enumerated() {
@@ -149,7 +150,7 @@ extension Optimizer {
         var states: [Int: [String: Tensor]] = [:]
         for ((source, layout), memory) in zip(zip(sources, layouts), memories) {
             let tensor = Tensor(Storage(memory: memory), layout)
-            try work.add(source.value, to: tensor, name: nil)
+            try work.add(source.value, to: tensor, names: [])
             states[source.number, default: [:]][source.key] = tensor
         }
         return states
