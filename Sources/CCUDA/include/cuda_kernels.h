@@ -75,8 +75,10 @@ typedef struct {
 typedef struct {
     nnstore_kernel_walk kept, reduced;
     uint64_t from, to, positions;
+    /// Of an extreme: the positions of the elements, in the same places; 0 if they are numbered.
+    uint64_t candidates;
     int32_t from_type, to_type;
-    /// How many sums each result is made of; they stand one after another. 1 makes the result itself.
+    /// How many results are made in the place of each; they stand one after another, and are made one by a second kernel.
     uint64_t parts;
     double factor;
     /// Whether neighbouring threads take neighbouring results; else, parts of one.

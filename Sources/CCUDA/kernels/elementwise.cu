@@ -25,7 +25,7 @@
 FUNCTIONS(double, OF_DOUBLE)
 FUNCTIONS(float, OF_FLOAT)
 
-template <typename T> FUNCTION T unary_float(int32_t operation, T a) {
+template <typename T> CALLED_FUNCTION T unary_float(int32_t operation, T a) {
     switch (operation) {
     case nnstore_negative: return -a;
     case nnstore_absolute: return magnitude_of(a);
@@ -48,7 +48,7 @@ template <typename T> FUNCTION T unary_float(int32_t operation, T a) {
     }
 }
 
-template <typename T> FUNCTION T binary_float(int32_t operation, T a, T b) {
+template <typename T> CALLED_FUNCTION T binary_float(int32_t operation, T a, T b) {
     switch (operation) {
     case nnstore_add: return a + b;
     case nnstore_subtract: return a - b;
@@ -72,7 +72,7 @@ template <typename T> FUNCTION T binary_float(int32_t operation, T a, T b) {
     }
 }
 
-FUNCTION int64_t unary_integer(int32_t operation, int64_t a) {
+CALLED_FUNCTION int64_t unary_integer(int32_t operation, int64_t a) {
     switch (operation) {
     case nnstore_negative: return (int64_t)(0 - (uint64_t)a);
     case nnstore_absolute: return a < 0 ? (int64_t)(0 - (uint64_t)a) : a;
@@ -82,7 +82,7 @@ FUNCTION int64_t unary_integer(int32_t operation, int64_t a) {
     }
 }
 
-FUNCTION int64_t binary_integer(int32_t operation, int64_t a, int64_t b) {
+CALLED_FUNCTION int64_t binary_integer(int32_t operation, int64_t a, int64_t b) {
     switch (operation) {
     case nnstore_add: return (int64_t)((uint64_t)a + (uint64_t)b);
     case nnstore_subtract: return (int64_t)((uint64_t)a - (uint64_t)b);
@@ -99,11 +99,22 @@ FUNCTION int64_t binary_integer(int32_t operation, int64_t a, int64_t b) {
     }
 }
 
-FUNCTION float unary(int32_t operation, float a) { return unary_float(operation, a); }
-FUNCTION double unary(int32_t operation, double a) { return unary_float(operation, a); }
+// What is as fast as memory stands here, the rest is called.
+template <typename T> FUNCTION T unary(int32_t operation, T a) {
+    if (operation == nnstore_relu) return a < 0 ? (T)0 : a;
+    return operation == nnstore_negative ? -a : unary_float(operation, a);
+}
+
+template <typename T> FUNCTION T binary(int32_t operation, T a, T b) {
+    switch (operation) {
+    case nnstore_add: return a + b;
+    case nnstore_subtract: return a - b;
+    case nnstore_multiply: return a * b;
+    default: return binary_float(operation, a, b);
+    }
+}
+
 FUNCTION int64_t unary(int32_t operation, int64_t a) { return unary_integer(operation, a); }
-FUNCTION float binary(int32_t operation, float a, float b) { return binary_float(operation, a, b); }
-FUNCTION double binary(int32_t operation, double a, double b) { return binary_float(operation, a, b); }
 FUNCTION int64_t binary(int32_t operation, int64_t a, int64_t b) { return binary_integer(operation, a, b); }
 
 FUNCTION float number_of(const nnstore_kernel_operand &operand, float) { return (float)operand.number; }
@@ -114,7 +125,61 @@ template <typename T> FUNCTION T element(const nnstore_kernel_operand &operand, 
     return operand.address ? load<T>(operand.address, operand.type, offset) : number_of(operand, (T)0);
 }
 
+FUNCTION int32_t type_of(float) { return nnstore_kernel_f32; }
+FUNCTION int32_t type_of(double) { return nnstore_kernel_f64; }
+FUNCTION int32_t type_of(int64_t) { return nnstore_kernel_i64; }
+
+/// Elements that are read and written at once.
+template <typename T> struct alignas(16) pack {
+    T elements[16 / sizeof(T)];
+};
+
+template <typename T> FUNCTION bool is_packed(const nnstore_kernel_operand &operand) {
+    return operand.type == type_of((T)0) && operand.strides[0] == 1 && operand.address && operand.address % 16 == 0;
+}
+
+/// The elements of a pack, or as many times the one that stands for all.
+template <typename T> FUNCTION pack<T> packed(const nnstore_kernel_operand &operand, bool is_all, T one, uint64_t index) {
+    if (is_all) return ((const pack<T> *)operand.address)[index];
+    pack<T> result;
+    for (T &element : result.elements) element = one;
+    return result;
+}
+
+/// The same for what lies one after another and has the type that is calculated in, which most tensors are: as few and as wide
+/// accesses to memory as there can be. Returns whether it was that.
+template <typename T> FUNCTION bool packed_elementwise(const nnstore_kernel_elementwise &work) {
+    const uint64_t size = 16 / sizeof(T);
+    const nnstore_kernel_operand &to = work.operands[0], &left = work.operands[1], &right = work.operands[2];
+    bool is_binary = work.kind == nnstore_kernel_binary, is_left = is_packed<T>(left), is_right = is_packed<T>(right);
+    if (work.rank || work.kind == nnstore_kernel_select || !is_packed<T>(to)) return false;
+    if (!is_left && left.strides[0]) return false;
+    if (is_binary && !is_right && right.strides[0]) return false;
+    T one_left = is_left ? (T)0 : element<T>(left, 0);
+    T one_right = is_right || !is_binary ? (T)0 : element<T>(right, 0);
+    EACH(index, work.count / size) {
+        pack<T> a = packed(left, is_left, one_left, index);
+        if (is_binary) {
+            pack<T> b = packed(right, is_right, one_right, index);
+            for (uint64_t i = 0; i < size; i++) a.elements[i] = binary(work.operation, a.elements[i], b.elements[i]);
+        } else if (work.kind == nnstore_kernel_unary) {
+            for (uint64_t i = 0; i < size; i++) a.elements[i] = unary(work.operation, a.elements[i]);
+        }
+        ((pack<T> *)to.address)[index] = a;
+    }
+    EACH(rest, work.count % size) {
+        int64_t offset = (int64_t)(work.count / size * size + rest);
+        T a = is_left ? element<T>(left, offset) : one_left;
+        T b = is_binary && is_right ? element<T>(right, offset) : one_right;
+        T result = is_binary ? binary(work.operation, a, b)
+                             : work.kind == nnstore_kernel_unary ? unary(work.operation, a) : a;
+        store<T>(to.address, to.type, offset, result);
+    }
+    return true;
+}
+
 template <typename T> FUNCTION void elementwise(const nnstore_kernel_elementwise &work) {
+    if (packed_elementwise<T>(work)) return;
     EACH(index, work.count) {
         int64_t offsets[4];
         for (int lane = 0; lane < 4; lane++) offsets[lane] = (int64_t)index * work.operands[lane].strides[0];
@@ -122,9 +187,7 @@ template <typename T> FUNCTION void elementwise(const nnstore_kernel_elementwise
             for (int lane = 0; lane < 4; lane++) offsets[lane] = 0;
             uint64_t rest = index;
             for (int32_t dimension = work.rank - 1; dimension >= 0; dimension--) {
-                uint64_t extent = (uint64_t)work.extents[dimension];
-                int64_t place = (int64_t)(rest % extent);
-                rest /= extent;
+                int64_t place = (int64_t)take_place(rest, work.extents[dimension]);
                 for (int lane = 0; lane < 4; lane++) offsets[lane] += place * work.operands[lane].strides[dimension];
             }
         }

@@ -2,14 +2,34 @@
 
 #include "kernel.h"
 
+/// Of the result's element that a piece of work is about, which one it is, and which part.
+FUNCTION void divide(const nnstore_kernel_reduction &work, uint64_t index, uint64_t &kept, uint64_t &part) {
+    if (work.is_by_columns) {
+        kept = take_place(index, (int64_t)work.kept.count);
+        part = index;
+    } else {
+        part = take_place(index, (int64_t)work.parts);
+        kept = index;
+    }
+}
+
 template <typename Sum> FUNCTION void sum(const nnstore_kernel_reduction &work) {
     EACH(index, work.kept.count * work.parts) {
-        uint64_t kept = work.is_by_columns ? index % work.kept.count : index / work.parts;
-        uint64_t part = work.is_by_columns ? index / work.kept.count : index % work.parts;
+        uint64_t kept, part;
+        divide(work, index, kept, part);
         int64_t start = offset_in(work.kept, kept);
-        Sum total = 0;
-        for (uint64_t number = part; number < work.reduced.count; number += work.parts)
-            total += load<Sum>(work.from, work.from_type, start + offset_in(work.reduced, number));
+        // Several sums, so that the next elements are read before the last ones are added.
+        Sum sums[4] = {0, 0, 0, 0};
+        uint64_t number = part, step = work.parts;
+        if (work.reduced.rank <= 1) {
+            int64_t stride = work.reduced.rank ? work.reduced.strides[0] : 0;
+            for (; number + 3 * step < work.reduced.count; number += 4 * step)
+                for (int i = 0; i < 4; i++)
+                    sums[i] += load<Sum>(work.from, work.from_type, start + (int64_t)(number + i * step) * stride);
+        }
+        for (; number < work.reduced.count; number += step)
+            sums[0] += load<Sum>(work.from, work.from_type, start + offset_in(work.reduced, number));
+        Sum total = (sums[0] + sums[1]) + (sums[2] + sums[3]);
         store<Sum>(work.to, work.to_type, (int64_t)(kept * work.parts + part), (Sum)(total * (Sum)work.factor));
     }
 }
@@ -17,22 +37,28 @@ template <typename Sum> FUNCTION void sum(const nnstore_kernel_reduction &work) 
 KERNEL(sum_float, nnstore_kernel_reduction) { sum<double>(arguments); }
 KERNEL(sum_integer, nnstore_kernel_reduction) { sum<int64_t>(arguments); }
 
-// NaN is the most extreme; of equals the first one counts.
+// NaN is the most extreme; of equals the one of the smallest position counts.
 template <typename T> FUNCTION void extreme(const nnstore_kernel_reduction &work) {
-    EACH(index, work.kept.count) {
-        int64_t start = offset_in(work.kept, index);
-        T best = load<T>(work.from, work.from_type, start + offset_in(work.reduced, 0));
-        int64_t position = 0;
-        for (uint64_t number = 1; number < work.reduced.count; number++) {
-            T value = load<T>(work.from, work.from_type, start + offset_in(work.reduced, number));
+    const int64_t *candidates = (const int64_t *)work.candidates;
+    EACH(index, work.kept.count * work.parts) {
+        uint64_t kept, part;
+        divide(work, index, kept, part);
+        int64_t start = offset_in(work.kept, kept);
+        T best = 0;
+        int64_t position = -1;
+        for (uint64_t number = part; number < work.reduced.count; number += work.parts) {
+            int64_t offset = start + offset_in(work.reduced, number);
+            T value = load<T>(work.from, work.from_type, offset);
+            int64_t place = candidates ? candidates[offset] : (int64_t)number;
             bool is_better = work.is_largest ? value > best : value < best;
-            if (is_better || (value != value && best == best)) {
+            bool is_equal = value == best || (value != value && best != best);
+            if (position < 0 || is_better || (value != value && best == best) || (is_equal && place < position)) {
                 best = value;
-                position = (int64_t)number;
+                position = place;
             }
         }
-        store<T>(work.to, work.to_type, (int64_t)index, best);
-        ((int64_t *)work.positions)[index] = position;
+        store<T>(work.to, work.to_type, (int64_t)(kept * work.parts + part), best);
+        ((int64_t *)work.positions)[kept * work.parts + part] = position;
     }
 }
 

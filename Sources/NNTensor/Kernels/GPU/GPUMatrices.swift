@@ -51,7 +51,9 @@ enum GPUMatrices {
                 offset += rest % batch[dimension] * strides[dimension]
                 rest /= batch[dimension]
             }
-            let (down, across) = (strides[batch.count], strides[batch.count + 1])
+            // As they are, also where the extent is 1, which BLAS looks at too.
+            let own = tensor.layout.strides
+            let (down, across) = (own[own.count - 2], own[own.count - 1])
             let isTransposed = !(across == 1 && down >= inner[1])
             return BlasMatrices(
                 address: tensor.address + UInt64(offset * tensor.layout.dtype.bytesPerBlock),

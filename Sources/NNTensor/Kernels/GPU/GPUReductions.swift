@@ -7,9 +7,14 @@ import NNStore
 enum GPUReductions {
     /// A sum is cut into parts, one for a thread, until there are as many threads or parts as these, or parts would be
     /// shorter. The shape alone decides.
-    private static let enoughThreads = 1 << 15
-    private static let mostParts = 1 << 10
-    private static let shortestPart = 32
+    private static let enoughThreads = 1 << 18
+    private static let mostParts = 1 << 16
+    private static let shortestPart = 16
+
+    /// How many parts each of some results is made of.
+    private static func parts(_ kept: Int, _ reduced: Int) -> Int {
+        kept >= enoughThreads ? 1 : max(1, min(reduced / shortestPart, enoughThreads / kept, mostParts))
+    }
 
     /// Sums over `axes` to `result`, which is contiguous and has the other dimensions, multiplied by `factor`.
     static func sum(
@@ -20,9 +25,7 @@ enum GPUReductions {
         let (kept, reduced) = (Int(work.kept.count), Int(work.reduced.count))
         if kept == 0 || reduced == 0 { return }
         let isInteger = GPUTensor.suffix(from.type) == "i64"
-        let parts =
-            kept >= enoughThreads
-            ? 1 : max(1, min(reduced / shortestPart, enoughThreads / kept, mostParts))
+        let parts = parts(kept, reduced)
         work.parts = UInt64(parts)
         let destination =
             parts == 1
@@ -40,13 +43,34 @@ enum GPUReductions {
         _ extreme: ReductionKernels.Extreme, _ source: Tensor, _ axes: [Int], values: Tensor, positions: Tensor,
         _ operation: String
     ) throws {
+        try self.extreme(extreme, source, axes, candidates: nil, values: values, positions: positions, operation)
+    }
+
+    /// - Parameter candidates: the positions of the elements, if they are not numbered; in the same places.
+    private static func extreme(
+        _ extreme: ReductionKernels.Extreme, _ source: Tensor, _ axes: [Int], candidates: Tensor?, values: Tensor,
+        positions: Tensor, _ operation: String
+    ) throws {
         let from = try GPUTensor(source, operation)
         var work = try reduction(from, axes, operation)
-        let (to, places) = (try GPUTensor(writing: values, operation), try GPUTensor(writing: positions, operation))
-        (work.to, work.positions) = (to.address, places.address)
+        let kept = Int(work.kept.count)
+        if kept == 0 { return }
+        let parts = parts(kept, Int(work.reduced.count))
+        var (best, places) = (values, positions)
+        if parts > 1 {
+            best = try Tensor.unwritten(source.dtype, [kept, parts], on: from.gpu.device)
+            places = try Tensor.unwritten(.i64, [kept, parts], on: from.gpu.device)
+        }
+        let to = try GPUTensor(writing: best, operation)
+        work.parts = UInt64(parts)
+        (work.to, work.positions) = (to.address, try GPUTensor(writing: places, operation).address)
         work.to_type = Int32(to.type.rawValue)
+        if let candidates { work.candidates = try GPUTensor(candidates, operation).address }
         work.is_largest = extreme == .largest ? 1 : 0
-        try from.gpu.launch(.extreme(isInteger: GPUTensor.suffix(from.type) == "i64"), Int(work.kept.count), work)
+        try from.gpu.launch(.extreme(isInteger: GPUTensor.suffix(from.type) == "i64"), kept * parts, work)
+        if parts > 1 {
+            try self.extreme(extreme, best, [1], candidates: places, values: values, positions: positions, operation)
+        }
     }
 
     private static func reduction(
