@@ -17,6 +17,9 @@ package final class DeviceStorage: DeviceBacking {
         self.padding = padding
     }
 
+    /// Whether small storages share blocks. A checker of memory accesses sees only those outside of blocks.
+    @TaskLocal package static var sharesBlocks = true
+
     /// Storages that are as large have a block of their own.
     private static let smallestAlone = 1 << 20
     private static let largestArena = 32 << 20
@@ -40,7 +43,7 @@ package final class DeviceStorage: DeviceBacking {
             (arena, end) = ([], 0)
         }
         for (number, byteCount) in byteCounts.enumerated() {
-            if byteCount >= smallestAlone {
+            if byteCount >= smallestAlone || !sharesBlocks {
                 let memory = try DeviceMemory(context, byteCount: byteCount)
                 storages[number] = DeviceStorage(gpu, memory, 0, byteCount, padding: nil)
                 continue

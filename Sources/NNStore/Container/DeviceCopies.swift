@@ -18,6 +18,12 @@ struct DeviceCopies<Part: Sendable> {
     mutating func add(_ part: Part, _ byteCount: Int, to backing: any DeviceBacking, at offset: Int) throws {
         let upload = try uploads[backing.device] ?? backing.beginUpload()
         uploads[backing.device] = upload
+        guard byteCount <= upload.largestCopy else {
+            throw StoreError.invalidArgument(
+                reason:
+                    "a piece of \(byteCount) bytes does not fit a copy of \(upload.largestCopy) to \(backing.deviceName)"
+            )
+        }
         let address = backing.address + UInt64(offset)
         defer { padding = offset + byteCount == backing.byteCount ? backing.padding ?? 0 : 0 }
         if let last = copies.last, last.upload === upload, address >= last.address {

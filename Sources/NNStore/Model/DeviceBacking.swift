@@ -22,7 +22,7 @@ package protocol DeviceBacking: AnyObject, StorageBacking {
 
 /// Copies into the memory of a device that are under way. Every upload that was begun is finished, also after an error.
 package protocol DeviceUpload: AnyObject, Sendable {
-    /// The most bytes that one copy can have.
+    /// The most bytes that one copy can have: 4 MiB or more.
     var largestCopy: Int { get }
 
     /// Lets `fill` write `byteCount` bytes to memory that the device can copy from, and begins to copy them. May be
