@@ -112,7 +112,7 @@ struct SemanticsPhase {
 
     private func saving() throws -> Bool {
         let path = folder + "/gpu-check-model.nnck"
-        defer { SystemPath.remove(path) }
+        defer { System.remove(path) }
         let net = Tied()
         let expected = try values(net.embedding.weight)
         try net.to(device).save(to: path)
@@ -123,7 +123,7 @@ struct SemanticsPhase {
 
     private func background() throws -> Bool {
         let path = folder + "/gpu-check-background.nnck"
-        defer { SystemPath.remove(path) }
+        defer { System.remove(path) }
         let x = Tensor.ones([64 << 20], device: device)
         let save = try AsyncSaver().save(x.stateTree(), to: path)
         for _ in 0..<10 { try x.copy(from: x * 2) }

@@ -25,14 +25,14 @@ struct StagingPhase {
 
     private func run(_ state: StateTree, _ bytes: Int, _ compression: Compression, limit: Double) throws {
         let path = folder + "/gpu-check-\(compression.rawValue).nnck"
-        defer { SystemPath.remove(path) }
+        defer { System.remove(path) }
         try Checkpoint.save(state, to: path, compression: compression)
         let expected = try Checkpoint.open(path).contentID
         // Once, so that the file is in the page cache and the ring is there.
         let loaded = try load(path)
         // Back from the device, into another file.
         let back = folder + "/gpu-check-back.nnck"
-        defer { SystemPath.remove(back) }
+        defer { System.remove(back) }
         let synced = try seconds { try Checkpoint.save(loaded, to: back, options: saving(compression, synced: true)) }
         let saved = try seconds { try Checkpoint.save(loaded, to: back, options: saving(compression, synced: false)) }
         let isEqual = try Checkpoint.open(back).contentID == expected
@@ -90,5 +90,6 @@ struct StagingPhase {
 enum Failure: Error {
     case different(String)
     case usage(String)
+    /// A check did not hold; what was printed says which.
     case wrong
 }
