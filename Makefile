@@ -11,7 +11,7 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev libopenblas-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-exhaustive test-kill bench format lint clean
+.PHONY: help build demo test test-exhaustive test-kill bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
+	@echo "make gpu-check-bundle  make .build-gpu/gpu-check.tar.xz, to be run on a machine with a GPU and no Swift"
 	@echo "make format            format the sources"
 	@echo "make clean             remove what was built"
 
@@ -74,6 +75,10 @@ bench: .build-bench-venv/complete
 	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)
 	.build-bench-venv/bin/python Benchmarks/compare_tensors.py
 	.build-bench-venv/bin/python Benchmarks/compare_models.py
+
+gpu-check-bundle:
+	$(call install,$(BUILD_PACKAGES) binutils xz-utils)
+	@scripts/bundle-gpu-check
 
 format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "kernels_on_host.h"
@@ -830,6 +831,14 @@ __attribute__((visibility("default"))) int cuGetProcAddress_v2(
 }
 
 // MARK: What tests say and ask
+
+int cuda_test_in_child(int (*body)(void)) {
+    pid_t child = fork();
+    if (child == 0) _exit(body());
+    int status = 0;
+    if (child < 0 || waitpid(child, &status, 0) != child) return -1;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
 
 void cuda_test_reset(cuda_test_configuration configuration) {
     pthread_mutex_lock(&lock);

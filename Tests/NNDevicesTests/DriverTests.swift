@@ -3,6 +3,21 @@ import Testing
 
 @testable import NNDevices
 
+/// What a forked child looks at: a C function can't capture.
+private enum ForkedChild {
+    nonisolated(unsafe) static var gpu: GPU?
+
+    /// 0 if the child is told that the driver does not work there.
+    static func check() -> Int32 {
+        do {
+            _ = try gpu?.memory()
+            return 1
+        } catch {
+            return "\(error)".contains("forked") && cuda_test_calls(nil) == 0 ? 0 : 2
+        }
+    }
+}
+
 extension StagingTests {
     /// In the same suite, because the test double is global.
     @Suite("The driver")
@@ -53,6 +68,18 @@ extension StagingTests {
                 #expect(properties.uuid == "GPU-10111213-1415-1617-1819-1a1b1c1d1e1f")
                 #expect(properties.memory == 1 << 30)
                 #expect(properties.computeCapability == (7, 5))
+            }
+        }
+
+        @Test("does not work in a forked child, which is told so and gives nothing back")
+        func forkedChild() throws {
+            try TestDriver.with { driver in
+                ForkedChild.gpu = driver.gpus[0]
+                defer { ForkedChild.gpu = nil }
+                _ = try driver.gpus[0].memory()
+                driver.fail(call: 0)
+                #expect(cuda_test_in_child { ForkedChild.check() } == 0)
+                #expect(driver.calls() == 0)
             }
         }
 

@@ -42,6 +42,9 @@ const char *cuda_test_misuse(void);
 /// What was made and not given back: allocations, events, streams, pools, pinned memory, contexts; an empty text if nothing.
 const char *cuda_test_leaks(void);
 
+/// Forks, calls `body` in the child, and gives the child's exit code, which is what `body` returned; -1 if it did not exit.
+int cuda_test_in_child(int (*body)(void));
+
 /// The double's cuGetProcAddress_v2, through which all its entry points are found.
 int cuda_test_get_proc_address(const char *name, void **function, int version, uint64_t flags, int *status);
 
