@@ -8,8 +8,13 @@ package final class DeviceStorage: DeviceBacking {
     private let offset: Int
     package let byteCount: Int
     package let padding: Int?
+    /// When the bytes are there and stay as they are; `nil` if work of the compute lane may change them.
+    private let ready: Event?
 
-    private init(_ gpu: GPU, _ memory: DeviceMemory, _ offset: Int, _ byteCount: Int, padding: Int?) {
+    private init(
+        _ gpu: GPU, _ memory: DeviceMemory, _ offset: Int, _ byteCount: Int, padding: Int?, ready: Event? = nil
+    ) {
+        self.ready = ready
         self.gpu = gpu
         self.memory = memory
         self.offset = offset
@@ -70,8 +75,8 @@ package final class DeviceStorage: DeviceBacking {
         let room = try context.memoryInfo()
         // Training needs room as well.
         guard room.free - range.count >= room.total / 16 else { return nil }
-        let copy = try DeviceStorage.allocate(range.count, on: gpu)
-        if range.isEmpty { return copy }
+        let copy = try DeviceMemory(context, byteCount: range.count)
+        if range.isEmpty { return DeviceStorage(gpu, copy, 0, 0, padding: nil) }
         try context.with { functions throws(DeviceError) in
             // Sound: both are released in the lane in which they are copied.
             try context.check(
@@ -79,7 +84,10 @@ package final class DeviceStorage: DeviceBacking {
                     copy.address, address + UInt64(range.lowerBound), range.count, context.stream(.compute)),
                 "copying \(range.count) bytes on the device")
         }
-        return copy
+        // Saving waits for the copy and not for the training that goes on.
+        let ready = try Event(context)
+        try ready.record(on: .compute)
+        return DeviceStorage(gpu, copy, 0, range.count, padding: nil, ready: ready)
     }
 
     package func beginUpload() throws -> any DeviceUpload { try Upload(gpu) }
@@ -100,8 +108,12 @@ package final class DeviceStorage: DeviceBacking {
         try Memory.withBorrowed(&destination) { destination in
             try gpu.ring.withSlot(context) { slot, pinned in
                 let event = try slot.event(context)
-                try event.record(on: .compute)
-                try event.hold(.download)
+                if let ready {
+                    try ready.hold(.download)
+                } else {
+                    try event.record(on: .compute)
+                    try event.hold(.download)
+                }
                 try context.with { functions throws(DeviceError) in
                     // Sound: the slot is this call's until it returns, and by then the copy is over or the device lost.
                     try context.check(
