@@ -188,6 +188,61 @@ extension StagingTests {
             }
         }
 
+        @Test("are copied between devices by any number of threads, each of which may fill its buffer from a device")
+        func fromDeviceToDevice() throws {
+            var configuration = TestDriver.usual
+            configuration.delay = 1000
+            try TestDriver.with(configuration) { _ in
+                let tensors = (0..<20).map { Tensor.full([1 << 20], Double($0), device: .cuda(0)) }
+                let tree = StateTree.list(try tensors.map { try $0.stateTree() })
+                let copies = try tree.copied(to: .cuda(1), threads: 16)
+                for (number, copy) in copies.children.enumerated() {
+                    let state = try #require(copy.value.tensor)
+                    let tensor = try Tensor(storage: state.storage, layout: state.layout)
+                    #expect(try tensor.max().item() == Double(number))
+                }
+            }
+        }
+
+        @Test("that were loaded after a forward pass are not taken for the ones that it saw")
+        func loadingBeforeBackward() throws {
+            try TestDriver.with { _ in
+                try StagingTests.withFile { path in
+                    let net = Linear(2, 2)
+                    try net.save(to: path)
+                    try net.to(.cuda(0))
+                    let x = Tensor.ones([1, 2], device: .cuda(0))
+                    x.requiresGrad = true
+                    let y = try net(x).sum()
+                    try net.load(from: path)
+                    let error = #expect(throws: TensorError.self) { try y.backward() }
+                    #expect(error?.code == "overwritten")
+                }
+            }
+        }
+
+        @Test("are indexed by masks, and written from other devices")
+        func masks() throws {
+            try TestDriver.with { _ in
+                let x = try Tensor([1, -2, 3]).float().to(.cuda(0))
+                #expect(try numbers(x[x > 0]) == [1, 3])
+                try x.copy(from: Tensor([4, 5, 6]).float())
+                #expect(try numbers(x) == [4, 5, 6])
+                let here = Tensor.zeros(3)
+                try here.copy(from: x)
+                #expect(try numbers(here) == [4, 5, 6])
+            }
+        }
+
+        @Test("round integers once")
+        func integers() throws {
+            try TestDriver.with { _ in
+                let x = Tensor([1_152_921_573_326_323_713, -1, 0] as [Int64])
+                let found = try numbers(x.to(.cuda(0)).to(.f32))
+                #expect(try found == numbers(x.to(.f32)))
+            }
+        }
+
         @Test("hold the same random numbers as on the CPU")
         func random() throws {
             try TestDriver.with { _ in

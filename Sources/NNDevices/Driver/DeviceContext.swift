@@ -190,7 +190,14 @@ import Synchronization
     @unsafe func stream(_ lane: Lane) -> nnstore_cu_stream { unsafe streams[lane.rawValue].handle }
 
     /// Waits until all work that was begun is done.
+    ///
+    /// - Throws: ``DeviceError/indexOutOfRange(device:index:extent:)`` if a kernel was given an index that is not there.
     func synchronize() throws(DeviceError) {
+        try waitForAll()
+        try afterWaiting()
+    }
+
+    private func waitForAll() throws(DeviceError) {
         let event = try Event(self)
         for lane in [Lane.compute, .upload, .download] {
             try event.record(on: lane)
@@ -202,7 +209,7 @@ import Synchronization
     /// Waits until the device uses no memory of the process any more; if it can't be waited for, it counts as lost.
     func settle() {
         if !isUsable { return }
-        if (try? synchronize()) == nil { lost.store(true, ordering: .relaxed) }
+        if (try? waitForAll()) == nil { lost.store(true, ordering: .relaxed) }
     }
 
     func memoryInfo() throws(DeviceError) -> (free: Int, total: Int) {
@@ -289,7 +296,7 @@ import Synchronization
 
     /// Gives memory that was freed and kept back to the device, after waiting for all work.
     func emptyCache() throws(DeviceError) {
-        try synchronize()
+        try waitForAll()
         let blocks = freed.withLock { freed in
             defer { freed = [:] }
             return freed.values.flatMap(\.self)

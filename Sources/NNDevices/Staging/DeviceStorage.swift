@@ -105,30 +105,44 @@ package final class DeviceStorage: DeviceBacking {
         _ start: Int, _ count: Int, _ destination: inout MutableRawSpan, _ place: Int
     ) throws {
         let context = memory.context
-        try Memory.withBorrowed(&destination) { destination in
+        try Memory.withBorrowed(&destination) { whole in
+            let piece = whole.part(in: place..<place + count)
+            if gpu.ring.contains(piece) {
+                return try copy(start, count, to: piece, try Event(context))
+            }
             try gpu.ring.withSlot(context) { slot, pinned in
-                let event = try slot.event(context)
-                if let ready {
-                    try ready.hold(.download)
-                } else {
-                    try event.record(on: .compute)
-                    try event.hold(.download)
-                }
-                try context.with { functions throws(DeviceError) in
-                    // Sound: the slot is this call's until it returns, and by then the copy is over or the device lost.
-                    try context.check(
-                        unsafe functions.copyToHost(
-                            pinned.address!, address + UInt64(start), count, context.stream(.download)),
-                        "copying \(count) bytes from the device")
-                }
-                try event.record(on: .download)
-                try event.wait()
-                try context.afterWaiting()
+                try copy(start, count, to: pinned, slot.event(context))
                 pinned.withBytes(in: 0..<count) { bytes in
-                    destination.withMutableBytes(in: place..<place + count) { $0.copy(bytes) }
+                    piece.withMutableBytes(in: 0..<count) { $0.copy(bytes) }
                 }
                 return nil
             }
         }
+    }
+
+    /// Copies bytes to pinned memory, and waits.
+    private func copy(_ start: Int, _ count: Int, to pinned: Memory, _ event: Event) throws {
+        let context = memory.context
+        do {
+            if let ready {
+                try ready.hold(.download)
+            } else {
+                try event.record(on: .compute)
+                try event.hold(.download)
+            }
+            try context.with { functions throws(DeviceError) in
+                // Sound: nobody else uses the memory until this returns, and by then the copy is over or the device lost.
+                try context.check(
+                    unsafe functions.copyToHost(
+                        pinned.address!, address + UInt64(start), count, context.stream(.download)),
+                    "copying \(count) bytes from the device")
+            }
+            try event.record(on: .download)
+            try event.wait()
+        } catch {
+            context.settle()
+            throw error
+        }
+        try context.afterWaiting()
     }
 }

@@ -59,6 +59,16 @@ final class StagingRing: Sendable {
         }
     }
 
+    /// Whether memory is a part of the ring. Whoever has a slot already must not wait for another one: all others may do the
+    /// same.
+    func contains(_ other: Memory) -> Bool {
+        memory.withLock { memory in
+            guard let memory, let start = unsafe memory.address, let place = unsafe other.address else { return false }
+            let offset = UInt(bitPattern: place) &- UInt(bitPattern: start)
+            return offset <= UInt(memory.byteCount) && UInt(other.byteCount) <= UInt(memory.byteCount) - offset
+        }
+    }
+
     /// Lends a slot, and the memory that it is, until `body` returns; if it returns an event, until the device has come to
     /// that.
     func withSlot(_ context: DeviceContext, _ body: (Slot, Memory) throws -> Event?) throws {

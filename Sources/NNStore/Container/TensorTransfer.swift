@@ -246,6 +246,7 @@ private enum Landing: Sendable {
 
     init(_ storage: Storage) throws {
         if let backing = storage.deviceBacking {
+            storage.countWrite()
             self = .device(backing)
         } else {
             self = .memory(try storage.writableMemory())

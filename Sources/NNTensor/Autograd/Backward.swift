@@ -29,7 +29,8 @@ extension Tensor {
                 reason: "the gradient must have the tensor's shape")
         }
         try noGrad {
-            let first = try gradient?.detach().converted(to: dtype, "backward") ?? Tensor.ones(like: self)
+            let first =
+                try gradient?.detach().copied(to: device).converted(to: dtype, "backward") ?? Tensor.ones(like: self)
             switch gradientTarget {
             case .nothing: break
             case .leaf(let leaf):

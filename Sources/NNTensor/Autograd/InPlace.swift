@@ -23,7 +23,9 @@ extension Tensor {
     func assign(_ new: Tensor, _ operation: String) throws {
         let isRecorded = Tensor.isRecording([self, new])
         if isRecorded { try refuseInPlace(operation) }
-        try writeValues(of: new, operation)
+        // From another device too, as in PyTorch; numbers go along as they are.
+        let values = try new.rank == 0 && new.storage.deviceBacking == nil ? new : new.copied(to: device)
+        try writeValues(of: values, operation)
         guard isRecorded else { return }
         if let base {
             try base.takeHistory(ofPart: self, new)

@@ -126,7 +126,7 @@ extension Tensor {
     ///
     /// - Throws: ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` for dtypes without operations.
     public func nonzeroPositions() throws -> Tensor {
-        Tensor(try booleans().enumerated().filter(\.element).map { Int64($0.offset) })
+        try Tensor(booleans().enumerated().filter(\.element).map { Int64($0.offset) }).copied(to: device)
     }
 }
 

@@ -34,10 +34,9 @@ enum GPUElementwise {
 
     /// Copies elements, converting them if the types differ.
     static func copy(_ from: Tensor, to result: Tensor, _ operation: String) throws {
-        let types = [try from.dtype.elementType(for: operation), try result.dtype.elementType(for: operation)]
-        let suffixes = Set(types.map(GPUTensor.suffix))
-        // Of a float and an integer, F64 holds most of both.
-        let type = suffixes == ["f32"] ? nnstore_f32 : suffixes == ["i64"] ? nnstore_i64 : nnstore_f64
+        // As what it is, so that it is rounded once; a Swift number keeps all of its digits in F64.
+        let isExact = from.exactNumber != nil && result.dtype == .f64
+        let type = isExact ? nnstore_f64 : try from.dtype.elementType(for: operation)
         try run(Int(nnstore_kernel_copy), 0, type, [from], to: result, operation)
     }
 
