@@ -83,16 +83,33 @@ extension StagingTests {
             }
         }
 
-        @Test("say when values are read that an index was not there")
+        @Test("say when values are read that an index was not there, and are not saved before somebody heard of it")
         func badIndex() throws {
             try TestDriver.with { _ in
-                let table = try Tensor.randn(4, 3).to(.cuda(0))
-                let rows = try embedding(Tensor([1, 9] as [Int64]).to(.cuda(0)), table)
-                let error = #expect(throws: DeviceError.self) { try rows.elements(as: Float.self) }
-                #expect(error?.code == "index-out-of-range")
-                #expect(error?.description.contains("index 9") == true && error?.description.contains("0 to 3") == true)
-                // Once.
-                #expect(try rows.elements(as: Float.self).count == 6)
+                try StagingTests.withFile { path in
+                    let table = try Tensor.randn(4, 3).to(.cuda(0))
+                    func takeBadRows() throws -> Tensor {
+                        try embedding(Tensor([1, 9] as [Int64]).to(.cuda(0)), table)
+                    }
+                    let rows = try takeBadRows()
+                    for _ in 0..<2 {
+                        let error = #expect(throws: DeviceError.self) { try save(table, to: path) }
+                        #expect(error?.code == "index-out-of-range")
+                    }
+                    let error = #expect(throws: DeviceError.self) { try rows.elements(as: Float.self) }
+                    #expect(
+                        error?.description.contains("index 9") == true
+                            && error?.description.contains("0 to 3") == true)
+                    // Once.
+                    #expect(try rows.elements(as: Float.self).count == 6)
+                    try save(table, to: path)
+                    let again = try takeBadRows()
+                    #expect(throws: DeviceError.self) { try Device.cuda(0).synchronize() }
+                    #expect(try again.elements(as: Float.self).count == 6)
+                    _ = try takeBadRows()
+                    #expect(throws: DeviceError.self) { try table.to(.cpu) }
+                    #expect(try table.to(.cpu).count == 12)
+                }
             }
         }
 
@@ -219,6 +236,49 @@ extension StagingTests {
                     #expect(error?.code == "overwritten")
                 }
             }
+        }
+
+        @Test("of leaves get gradients where the leaves are, whatever was moved meanwhile")
+        func gradients() throws {
+            try TestDriver.with { _ in
+                let leaf = Tensor.ones([2], device: .cuda(0))
+                leaf.requiresGrad = true
+                try (leaf + leaf).backward(Tensor.ones(2))
+                #expect(leaf.grad?.device == .cuda(0))
+                let net = Linear(2, 2)
+                let loss = try net(Tensor.ones(1, 2)).sum()
+                try net.to(.cuda(0))
+                try loss.backward()
+                #expect(net.weight.grad?.device == .cuda(0))
+                try SGD(net.parameters(), learningRate: 0.1).step()
+            }
+        }
+
+        @Test("are initialised, cloned and printed where they are")
+        func elsewhere() throws {
+            try TestDriver.with { _ in
+                for fill in [
+                    { try Initializer.orthogonal($0, generator: Generator(seed: 1)) },
+                    { try Initializer.truncatedNormal($0, generator: Generator(seed: 1)) },
+                    { try Initializer.kaimingUniform($0, generator: Generator(seed: 1)) },
+                ] as [(Tensor) throws -> Void] {
+                    let (here, there) = (Tensor.zeros(4, 6), Tensor.zeros([4, 6], device: .cuda(0)))
+                    try fill(here)
+                    try fill(there)
+                    #expect(try numbers(there) == numbers(here))
+                }
+                let layout = try TensorLayout(.f8E4M3, shape: [2, 3])
+                let halves = try Tensor(storage: Storage([1, 2, 3, 4, 5, 6]), layout: layout)
+                let clone = try halves.to(.cuda(0)).T.clone()
+                #expect(clone.device == .cuda(0))
+                #expect(try clone.storage.withBytes { $0.array } == [1, 4, 2, 5, 3, 6])
+                #expect("\(Tensor.ones([2], device: .cuda(0)))" == "tensor([1., 1.], device='cuda:0')")
+            }
+        }
+
+        @Test("that nobody reads after a pinned copy keep nothing for ever")
+        func unreadPinned() throws {
+            try TestDriver.with { _ in _ = try Tensor.ones(8).pinMemory().to(.cuda(0)) }
         }
 
         @Test("are indexed by masks, and written from other devices")

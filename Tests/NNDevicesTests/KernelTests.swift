@@ -138,6 +138,19 @@ extension StagingTests {
             }
         }
 
+        @Test("walk through twelve dimensions, if those that follow each other can be joined, and say so if not")
+        func manyDimensions() throws {
+            try TestDriver.with { _ in
+                let x = Tensor.randn([Int](repeating: 2, count: 12))
+                let there = try x.to(.cuda(0))
+                #expect(try KernelTests.areClose(matmul(there, there).to(.cpu), matmul(x, x), 1e-5))
+                let error = #expect(throws: TensorError.self) {
+                    try there.permute(Array((0..<12).reversed())).contiguous()
+                }
+                #expect(error?.description.contains("to(.cpu)") == true)
+            }
+        }
+
         @Test("find rows, layers and probabilities as the CPU does, and their gradients")
         func functions() throws {
             try TestDriver.with { _ in
@@ -156,6 +169,7 @@ extension StagingTests {
                 }
                 try both { x, _ in try softmax(x, dimension: 1) }
                 try both { x, _ in try logSoftmax(x, dimension: -1) }
+                try both { x, _ in try layerNorm(x + 10_000, [8]) }
                 try both { x, move in try layerNorm(x, [6, 8], weight: move(.ones(6, 8)), bias: move(.zeros(6, 8))) }
                 try both { x, move in
                     try x.indexSelect(1, move(Tensor([5, 0, 5, 2, 2, 1] as [Int64])))

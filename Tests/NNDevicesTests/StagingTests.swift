@@ -1,4 +1,5 @@
 import CUDATestDriver
+import Foundation
 import NNStore
 import Testing
 
@@ -39,9 +40,7 @@ struct StagingTests {
     }
 
     static func withFile<Result>(_ body: (String) throws -> Result) throws -> Result {
-        var name = Array("/tmp/nnstore-staging-XXXXXX".utf8CString)
-        close(mkstemp(&name))
-        let path = String(decoding: name.dropLast().map { UInt8(bitPattern: $0) }, as: UTF8.self)
+        let path = FileManager.default.temporaryDirectory.appendingPathComponent("nnstore-\(UUID().uuidString)").path
         defer { unlink(path) }
         return try body(path)
     }

@@ -45,7 +45,6 @@ enum {
     /// CUresult
     nnstore_cu_success = 0,
     nnstore_cu_out_of_memory = 2,
-    nnstore_cu_deinitialized = 4,
     nnstore_cu_not_ready = 600,
 
     /// CUdevice_attribute

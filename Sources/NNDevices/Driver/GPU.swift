@@ -25,11 +25,17 @@ package final class GPU: Sendable {
     let driver: Driver
     /// The pinned memory that all GPUs of the driver share.
     let ring: StagingRing
+    let copies = PinnedCopies()
     /// What is made when the GPU is first used.
     private let used = Mutex<DeviceContext?>(nil)
 
     private init(_ properties: DeviceProperties, _ driver: Driver, _ ring: StagingRing) {
         (self.properties, self.driver, self.ring) = (properties, driver, ring)
+    }
+
+    deinit {
+        // What is being copied from is let go next.
+        used.withLock { $0 }?.settle()
     }
 
     /// The GPU's context, which is made when it is first asked for.
@@ -45,10 +51,22 @@ package final class GPU: Sendable {
     /// The GPU's name among devices.
     package var device: Device { .cuda(properties.ordinal) }
 
-    /// Where a kernel notes an index that is not there; whoever reads from the device next hears of it.
-    package func problemAddress() throws(DeviceError) -> UInt64 { try context().problemAddress() }
+    /// Where a kernel notes an index that is not there; whoever asks for values from the device next hears of it.
+    package func problemAddress() throws(DeviceError) -> UInt64 {
+        let context = try context()
+        return try context.indexProblem.address(context)
+    }
 
     func memory() throws(DeviceError) -> (free: Int, total: Int) { try context().memoryInfo() }
 
-    func synchronize() throws(DeviceError) { try context().synchronize() }
+    /// Waits until all work that was begun is done.
+    ///
+    /// - Throws: ``DeviceError/indexOutOfRange(device:index:extent:)`` if an operation was given an index that is not there.
+    func synchronize() throws(DeviceError) {
+        let context = try context()
+        try context.waitForAll()
+        copies.release()
+        defer { context.indexProblem.forget() }
+        try context.indexProblem.check(context.name)
+    }
 }

@@ -72,7 +72,7 @@ package struct BlasMatrices {
 
 /// cuBLAS on one device.
 ///
-/// Sound to send: the handle is used with the lock of its context's owner held.
+/// Sound to send: the handle is used with its context's lock held, and goes with the object.
 @safe final class Blas: @unchecked Sendable {
     /// What cuBLAS recommends for the largest devices (cublasSetWorkspace, Hopper).
     private static let workspaceSize = 32 << 20
@@ -99,10 +99,7 @@ package struct BlasMatrices {
         let matrices = BlasMatrices(address: workspace, stride: 16, isTransposed: false, batchStride: 0)
         guard
             multiply(matrices, matrices, to: workspace + 4096, rows: 16, columns: 16, inner: 16, batch: 1, false, false)
-        else {
-            _ = unsafe library.destroy(handle)
-            return nil
-        }
+        else { return nil }
     }
 
     deinit { _ = unsafe library.destroy(handle) }
@@ -136,12 +133,14 @@ extension GPU {
     /// Begins products of matrices by cuBLAS in the compute lane: `result = left right`, or that added to what is there. The
     /// result's matrices are contiguous. All extents and strides fit 32 bits.
     ///
+    /// - Parameter storages: what the matrices are in; kept until the products are begun.
     /// - Returns: whether cuBLAS is there and took them.
     package func multiplyByBlas(
         _ left: BlasMatrices, _ right: BlasMatrices, to result: UInt64, rows: Int, columns: Int, inner: Int, batch: Int,
-        isAdding: Bool, isDouble: Bool
+        isAdding: Bool, isDouble: Bool, keeping storages: [DeviceStorage]
     ) throws(DeviceError) -> Bool {
         guard GPU.usesBlas, let library = BlasLibrary.shared else { return false }
+        defer { withExtendedLifetime(storages) {} }
         return try context().withBlas(library) { blas in
             blas.multiply(
                 left, right, to: result, rows: rows, columns: columns, inner: inner, batch: batch, isAdding, isDouble)

@@ -51,14 +51,17 @@ extension GPU {
     ///   - kernel: whose file is compiled for the device when one of its kernels is first used.
     ///   - count: the pieces of work.
     ///   - arguments: the structure of `cuda_kernels.h` that the kernel takes. Sound if the addresses in it are those of
-    ///     storages on this GPU that have what the kernel reads and writes: releasing them waits for the kernel.
+    ///     `storages`, which have what the kernel reads and writes.
+    ///   - storages: are on this GPU, and kept until the kernel is begun; releasing them later waits for it.
     package func launch<Arguments: BitwiseCopyable>(
-        _ kernel: Kernel, _ count: Int, _ arguments: Arguments
+        _ kernel: Kernel, _ count: Int, _ arguments: Arguments, keeping storages: [DeviceStorage]
     ) throws(DeviceError) {
         if count == 0 { return }
         let context = try context()
         let blocks = UInt32(min(GPU.mostBlocks, (count + GPU.blockSize - 1) / GPU.blockSize))
-        try context.launch(kernel, blocks, UInt32(GPU.blockSize), arguments)
+        defer { withExtendedLifetime(storages) {} }
+        try context.kernels.launch(
+            kernel, blocks: blocks, threads: UInt32(GPU.blockSize), arguments, context)
     }
 
     /// Sets the bytes of a storage to zero, in the compute lane.

@@ -13,10 +13,10 @@ final class DeviceMemory: Sendable {
     init(_ context: DeviceContext, byteCount: Int) throws(DeviceError) {
         self.context = context
         self.byteCount = byteCount
-        address = byteCount == 0 ? 0 : try context.allocate(byteCount)
+        address = byteCount == 0 ? 0 : try context.allocator.allocate(byteCount, context)
     }
 
     deinit {
-        if byteCount > 0 { context.free(address, byteCount) }
+        if byteCount > 0 { context.allocator.free(address, byteCount, context) }
     }
 }

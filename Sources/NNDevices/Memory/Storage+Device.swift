@@ -26,7 +26,7 @@ extension Storage {
         guard byteCount > 0, destination.byteCount == byteCount,
             let memory = withMemory({ $0.isPinned ? $0 : nil }) ?? nil
         else { return false }
-        try destination.gpu.context().copy(memory, to: destination.address)
+        try destination.gpu.copies.begin(memory, to: destination.address, destination.gpu.context())
         return true
     }
 }

@@ -75,7 +75,13 @@ package final class DeviceStorage: DeviceBacking {
         let room = try context.memoryInfo()
         // Training needs room as well.
         guard room.free - range.count >= room.total / 16 else { return nil }
-        let copy = try DeviceMemory(context, byteCount: range.count)
+        let copy: DeviceMemory
+        do throws(DeviceError) {
+            copy = try DeviceMemory(context, byteCount: range.count)
+        } catch {
+            if case .outOfMemory = error { return nil }
+            throw error
+        }
         if range.isEmpty { return DeviceStorage(gpu, copy, 0, 0, padding: nil) }
         try context.with { functions throws(DeviceError) in
             // Sound: both are released in the lane in which they are copied.
@@ -143,6 +149,20 @@ package final class DeviceStorage: DeviceBacking {
             context.settle()
             throw error
         }
-        try context.afterWaiting()
+        gpu.copies.release()
+        try context.indexProblem.check(context.name)
     }
+
+    package func readAll(into destination: inout MutableRawSpan) throws {
+        do {
+            try read(0..<byteCount, into: &destination)
+        } catch let error as DeviceError {
+            // Whoever asks for values has heard of it now.
+            if case .indexOutOfRange = error { forgetIndexProblem() }
+            throw error
+        }
+    }
+
+    /// Lets reading go on after a bad index was told of.
+    func forgetIndexProblem() { memory.context.indexProblem.forget() }
 }

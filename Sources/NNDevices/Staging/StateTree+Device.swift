@@ -72,6 +72,10 @@ extension [Storage] {
         do {
             try TensorTransfer(copies).run(threads: threads, cancellation: cancellation)
         } catch let interruption as TensorTransfer.Interruption {
+            if case DeviceError.indexOutOfRange = interruption.reason {
+                // Whoever asks for values has heard of it now.
+                for storage in self { (storage.deviceBacking as? DeviceStorage)?.forgetIndexProblem() }
+            }
             throw interruption.reason
         }
     }

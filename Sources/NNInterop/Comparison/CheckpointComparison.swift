@@ -92,10 +92,7 @@ public struct CheckpointComparison: Sendable {
     private static func metadata(_ file: any CheckpointFile, all: Bool) throws -> StateTree {
         let metadata = try file.metadata()
         guard !all, case .dictionary(let entries) = metadata else { return metadata }
-        return .dictionary(
-            StateDictionary(
-                keyed: entries.filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) },
-                tag: entries.tag))
+        return .dictionary(entries.withoutLibraryEntries)
     }
 }
 

@@ -39,7 +39,7 @@ struct SafetensorsHeader: Sendable {
 
     /// Whether a metadata key is the library's own: not a user's metadata, and not given out as such.
     static func isReserved(_ key: String) -> Bool {
-        key == AliasNote.key || key.utf8.starts(with: "nnck.".utf8)
+        key == AliasNote.key || LibraryMetadata.isReserved(key)
     }
 
     /// The metadata that is the user's, and what the library notes of a model's modules: what is saved again.

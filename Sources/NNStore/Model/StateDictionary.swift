@@ -99,7 +99,8 @@ public struct StateDictionary: Sendable {
 
     /// The entries of metadata that are the user's: without those that the library keeps for itself (spec section 8).
     package var withoutLibraryEntries: StateDictionary {
-        StateDictionary(keyed: filter { $0.key.text?.hasPrefix("nnck.") != true }.map { ($0.key, $0.value) }, tag: tag)
+        let kept = filter { !($0.key.text.map(LibraryMetadata.isReserved) ?? false) }
+        return StateDictionary(keyed: kept.map { ($0.key, $0.value) }, tag: tag)
     }
 
     /// The keys in order.

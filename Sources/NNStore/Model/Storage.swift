@@ -47,6 +47,8 @@ public final class Storage: Sendable {
     public let byteCount: Int
 
     private let state: Mutex<State>
+    /// Whether the bytes are on a device; looked at by every operation, so beside the lock.
+    private let isOnDevice: Atomic<Bool>
 
     private struct State {
         var contents: Contents
@@ -58,6 +60,8 @@ public final class Storage: Sendable {
         case elsewhere(any StorageBacking)
         case device(any DeviceBacking)
         case nowhere(String)
+
+        var isOnDevice: Bool { if case .device = self { true } else { false } }
     }
 
     private static let lastID = Atomic<UInt64>(0)
@@ -66,6 +70,7 @@ public final class Storage: Sendable {
         id = Storage.lastID.add(1, ordering: .relaxed).newValue
         self.byteCount = byteCount
         state = Mutex(State(contents: contents))
+        isOnDevice = Atomic(contents.isOnDevice)
     }
 
     /// A storage of zeros.
@@ -176,7 +181,8 @@ public final class Storage: Sendable {
 
     /// Where on a device the bytes are, if they are on one.
     package var deviceBacking: (any DeviceBacking)? {
-        state.withLock { state in
+        if !isOnDevice.load(ordering: .acquiring) { return nil }
+        return state.withLock { state in
             if case .device(let backing) = state.contents { backing } else { nil }
         }
     }
@@ -188,7 +194,10 @@ public final class Storage: Sendable {
         let contents = copy.state.withLock { $0.contents }
         // What was there is freed after the lock is given up.
         let previous = state.withLock { state in
-            defer { state.contents = contents }
+            defer {
+                state.contents = contents
+                isOnDevice.store(contents.isOnDevice, ordering: .releasing)
+            }
             return state.contents
         }
         withExtendedLifetime(previous) {}

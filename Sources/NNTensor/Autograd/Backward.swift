@@ -44,9 +44,10 @@ extension Tensor {
     /// Adds to ``grad``.
     fileprivate func accumulate(_ sum: inout GradientSum) throws {
         if let grad {
-            try BinaryOperation.add.write(grad, sum.value, to: grad)
+            try BinaryOperation.add.write(grad, sum.value.copied(to: grad.device), to: grad)
         } else {
-            grad = try sum.take()
+            // The leaf may have been moved between the forward pass and this.
+            grad = try sum.take().copied(to: device)
         }
     }
 }

@@ -3,7 +3,7 @@ import NNStore
 
 /// What a training checkpoint says of itself, in the container's metadata (spec section 8, `nnck.training`).
 enum TrainingRecord {
-    static let key = "nnck.training"
+    static let key = LibraryMetadata.trainingKey
 
     static func isPresent(in metadata: StateTree) -> Bool { metadata[key] != nil }
 

@@ -157,6 +157,6 @@ public enum Initializer {
 
     static func write(_ values: Tensor, to tensor: Tensor, _ operation: String) throws {
         try tensor.requireValue(operation)
-        try noGrad { try tensor.writeValues(of: values, operation) }
+        try noGrad { try tensor.writeValues(of: values.copied(to: tensor.device), operation) }
     }
 }

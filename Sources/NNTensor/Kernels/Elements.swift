@@ -39,11 +39,7 @@ import NNStore
 
     /// The strides with which the elements are seen as `shape`, which they are broadcast to.
     func strides(in shape: [Int]) -> [Int] {
-        let missing = shape.count - layout.rank
-        return shape.indices.map { dimension in
-            if dimension < missing || layout.shape[dimension - missing] == 1 { return 0 }
-            return layout.strides[dimension - missing]
-        }
+        layout.strides(in: shape)
     }
 }
 
@@ -68,5 +64,15 @@ extension Tensor {
         exactNumber = nil
         try requireCPU(operation)
         return try Elements(try storage.writableMemory(), layout, operation: operation)
+    }
+}
+
+extension TensorLayout {
+    /// The strides with which the elements are seen as `shape`, which they are broadcast to.
+    func strides(in shape: [Int]) -> [Int] {
+        let missing = shape.count - rank
+        return shape.indices.map { dimension in
+            dimension < missing || self.shape[dimension - missing] == 1 ? 0 : strides[dimension - missing]
+        }
     }
 }

@@ -95,7 +95,7 @@ struct LoadingPlan {
             try TensorLayout(write.tensor.currentLayout.dtype, shape: write.value.shape).byteCount
         }
         try limits.checkMemory(fresh.saturatingSum, file: mismatch.file ?? "the state dict")
-        let names = Dictionary(grouping: entries.filter { !$0.tensor.isUninitialized }, by: \.tensor.storage)
+        let shared = SharedNames(entries)
         let destinations = Set(writes.map(\.tensor).filter { !$0.isUninitialized }.map(\.storage))
         var work = LoadingWork()
         for (name, tensor, value) in writes {
@@ -110,9 +110,7 @@ struct LoadingPlan {
                 try work.add(value, to: fresh, names: [])
                 work.finishing.append { parameter.adopt(fresh) }
             } else {
-                // With all others that see what is written.
-                let others = (names[tensor.storage] ?? []).filter { $0.tensor.layout.overlaps(tensor.layout) }
-                try work.add(value, to: tensor, names: others.isEmpty ? [name] : others.map(\.name))
+                try work.add(value, to: tensor, names: shared.group(of: name))
             }
         }
         return work

@@ -26,28 +26,28 @@ struct SharedNames {
         let inOrder = views.sorted {
             ($0.layout.byteRange.lowerBound, $0.place) < ($1.layout.byteRange.lowerBound, $1.place)
         }
+        var finished: [[Int]] = []
         var groups: [(layouts: [TensorLayout], end: Int, members: [Int])] = []
         for (place, layout) in inOrder {
-            // Those that end before it have nothing in common with what comes later either.
-            let touched = groups.indices.filter { number in
-                groups[number].end > layout.byteRange.lowerBound
-                    && groups[number].layouts.contains { $0.overlaps(layout) }
-            }
+            let start = layout.byteRange.lowerBound
+            // What ends before it has nothing in common with what comes later either.
+            finished += groups.filter { $0.end <= start }.map(\.members)
+            groups.removeAll { $0.end <= start }
             var joined = (layouts: [layout], end: layout.byteRange.upperBound, members: [place])
-            for number in touched {
-                for other in groups[number].layouts where !joined.layouts.contains(other) {
-                    joined.layouts.append(other)
-                }
-                joined.end = max(joined.end, groups[number].end)
-                joined.members += groups[number].members
+            groups.removeAll { group in
+                guard group.layouts.contains(where: { $0.overlaps(layout) }) else { return false }
+                joined.layouts += group.layouts.filter { $0 != layout }
+                joined.end = max(joined.end, group.end)
+                joined.members += group.members
+                return true
             }
-            for number in touched.reversed() { groups.remove(at: number) }
             groups.append(joined)
         }
-        return groups.map(\.members)
+        return finished + groups.map(\.members)
     }
 
-    private func group(of name: String) -> [String] { groups[name] ?? [name] }
+    /// The names whose memory a name shares, and itself, in order.
+    func group(of name: String) -> [String] { groups[name] ?? [name] }
 
     /// The groups of this one that are others there.
     func differences(from state: SharedNames) -> [StateMismatch.Sharing] {

@@ -30,7 +30,9 @@ public func layerNorm(
     if try Placement.device(of: [x] + parameters, "layerNorm").isGPU {
         // Its gradient comes from those of its parts.
         let axes = Array(x.rank - shape.count..<x.rank)
-        let distance = try BinaryOperation.subtract(x, x.mean(axes, keepDimensions: true))
+        // The mean is rounded to the dtype; that of what is left corrects it, where values are far from zero.
+        let near = try BinaryOperation.subtract(x, x.detach().mean(axes, keepDimensions: true))
+        let distance = try BinaryOperation.subtract(near, near.mean(axes, keepDimensions: true))
         let variance = try BinaryOperation.multiply(distance, distance).mean(axes, keepDimensions: true)
         let deviation = try UnaryOperation.sqrt(BinaryOperation.add(variance, Tensor(number: epsilon)))
         var result = try BinaryOperation.divide(distance, deviation)

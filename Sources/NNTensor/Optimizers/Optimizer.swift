@@ -67,8 +67,7 @@ public class Optimizer {
                 for parameter in group.parameters {
                     if let gradient = parameter.grad {
                         try Optimizer.check(gradient, of: parameter, number)
-                        // The model may have been moved between its forward pass and the backward one.
-                        try update(parameter, number, gradient.copied(to: parameter.device), group)
+                        try update(parameter, number, gradient, group)
                     }
                     number += 1
                 }

@@ -75,21 +75,23 @@ enum OptimizerStep: Sendable {
     private func applyOnGPU(_ value: Tensor, _ gradient: Tensor, _ kept: [Tensor]) throws {
         let from = try GPUTensor(gradient, "optimizer")
         let to = try GPUTensor(writing: value, "optimizer")
-        let others = try kept.map { try GPUTensor(writing: $0, "optimizer").address }
+        let state = try kept.map { try GPUTensor(writing: $0, "optimizer") }
+        let others = state.map(\.address)
+        let storages = [from.storage, to.storage] + state.map(\.storage)
         switch self {
         case .sgd(let step):
             let arguments = nnstore_kernel_sgd(
                 count: UInt64(value.count), parameter: to.address, gradient: from.address, first: others.first ?? 0,
                 second: 0, learning_rate: step.learning_rate, momentum: step.momentum, dampening: step.dampening,
                 weight_decay: step.weight_decay, is_nesterov: step.nesterov ? 1 : 0, is_first: step.is_first ? 1 : 0)
-            try to.gpu.launch(.sgd(GPUTensor.suffix(to.type)), value.count, arguments)
+            try to.gpu.launch(.sgd(GPUTensor.suffix(to.type)), value.count, arguments, keeping: storages)
         case .adam(let step):
             let arguments = nnstore_kernel_adam(
                 count: UInt64(value.count), parameter: to.address, gradient: from.address, mean: others[0],
                 square: others[1], learning_rate: step.learning_rate, beta1: step.beta1, beta2: step.beta2,
                 epsilon: step.epsilon, weight_decay: step.weight_decay, correction1: step.correction1,
                 correction2: step.correction2, is_decoupled: step.is_decoupled ? 1 : 0, reserved: 0)
-            try to.gpu.launch(.adam(GPUTensor.suffix(to.type)), value.count, arguments)
+            try to.gpu.launch(.adam(GPUTensor.suffix(to.type)), value.count, arguments, keeping: storages)
         }
     }
 }

@@ -38,6 +38,7 @@ private struct TensorText {
             suffixes.append("size=(\(tensor.shape.map(String.init).joined(separator: ", ")))")
         }
         let isUsual = tensor.dtype == .f32 || tensor.dtype == .bool || tensor.dtype == .i64 && tensor.count > 0
+        if tensor.device.isGPU { suffixes.append("device='\(tensor.device)'") }
         if !isUsual { suffixes.append("dtype=\(tensor.dtype)") }
         if let operation = tensor.gradientOperation {
             suffixes.append("grad_fn=<\(operation.prefix(1).uppercased())\(operation.dropFirst())Backward>")

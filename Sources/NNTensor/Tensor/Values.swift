@@ -8,7 +8,9 @@ extension Tensor {
     /// - Throws: ``TensorError/dtypeMismatch(operation:dtypes:reason:)`` for dtypes without operations.
     public func elements<Element: TensorElement>(as type: Element.Type = Element.self) throws -> [Element] {
         try requireValue("elements(as:)")
-        return try converted(to: Element.dtype, "elements(as:)").stateTensor().elements(as: Element.self)
+        // Of a tensor on a GPU only what it sees comes over.
+        return try converted(to: Element.dtype, "elements(as:)").copied(to: .cpu).stateTensor()
+            .elements(as: Element.self)
     }
 
     /// The truth values in row-major order: whether each element is other than 0.
@@ -81,17 +83,18 @@ extension Tensor {
 
     /// A fresh contiguous tensor with the same values and no history.
     func copied(_ operation: String) throws -> Tensor {
+        if dtype.elementType == nil { return try copiedAsBytes() }
         let result = try Tensor.unwritten(dtype, shape, on: device)
-        if dtype.elementType == nil { return try copiedAsBytes(result) }
         try result.writeValues(of: self, operation)
         return result
     }
 
-    /// Dtypes without operations are moved as NNStore moves them.
-    private func copiedAsBytes(_ result: Tensor) throws -> Tensor {
+    /// Dtypes without operations are moved as NNStore moves them, on the CPU.
+    private func copiedAsBytes() throws -> Tensor {
+        let result = try Tensor.unwritten(dtype, shape, on: .cpu)
         let state = try stateTensor()
         try result.storage.withMutableBytes { bytes in try state.copyElements(to: &bytes) }
-        return result
+        return try result.copied(to: device)
     }
 
     /// The values as loops over whole rows want them: contiguous and in the dtype that they run in, without history; itself,

@@ -61,12 +61,15 @@ enum GPUElementwise {
         try KernelDimensions.check(dimensions.count, operation)
         arguments.rank = dimensions.count > 1 ? Int32(dimensions.count) : 0
         KernelDimensions.write(dimensions.map(\.extent), to: &arguments.extents)
+        var storages: [DeviceStorage] = []
         func operand(_ lane: Int, _ tensor: Tensor) throws -> nnstore_kernel_operand {
             var operand = nnstore_kernel_operand()
             operand.type = Int32(try tensor.dtype.elementType(for: operation).rawValue)
             KernelDimensions.write(dimensions.map { $0.strides[lane] }, to: &operand.strides)
             if tensor.storage.deviceBacking != nil {
-                operand.address = try GPUTensor(tensor, operation).address
+                let onGPU = try GPUTensor(tensor, operation)
+                operand.address = onGPU.address
+                storages.append(onGPU.storage)
             } else {
                 operand.number = try tensor.exactNumber ?? tensor.item()
                 operand.integer =
@@ -78,7 +81,8 @@ enum GPUElementwise {
         arguments.operands.1 = try operand(1, from[0])
         if from.count > 1 { arguments.operands.2 = try operand(2, from[1]) }
         if from.count > 2 { arguments.operands.3 = try operand(3, from[2]) }
-        try to.gpu.launch(.elementwise(GPUTensor.suffix(type)), to.layout.elementCount, arguments)
+        try to.gpu.launch(
+            .elementwise(GPUTensor.suffix(type)), to.layout.elementCount, arguments, keeping: storages)
     }
 }
 

@@ -12,7 +12,8 @@ enum GPUIndexing {
         let (from, at) = (try GPUTensor(source, operation), try GPUTensor(indices, operation))
         let to = try GPUTensor(writing: result, operation)
         let work = try arguments(from, at, to, extents, isByElement)
-        try to.gpu.launch(.gather, extents[0] * extents[2] * extents[3], work)
+        try to.gpu.launch(
+            .gather, extents[0] * extents[2] * extents[3], work, keeping: [from.storage, at.storage, to.storage])
     }
 
     /// Adds elements of F32 or F64 to those that indices name.
@@ -24,7 +25,9 @@ enum GPUIndexing {
         let (from, at) = (try GPUTensor(source, operation), try GPUTensor(places, operation))
         let to = try GPUTensor(writing: result, operation)
         let work = try arguments(from, at, to, extents, isByElement)
-        try to.gpu.launch(.addAt(GPUTensor.suffix(to.type)), extents[0] * extents[3], work)
+        try to.gpu.launch(
+            .addAt(GPUTensor.suffix(to.type)), extents[0] * extents[3], work,
+            keeping: [from.storage, at.storage, to.storage])
     }
 
     private static func arguments(

@@ -34,7 +34,8 @@ enum GPUReductions {
         work.to = to.address
         work.to_type = Int32(to.type.rawValue)
         work.factor = parts == 1 ? factor : 1
-        try from.gpu.launch(.sum(isInteger: isInteger), kept * parts, work)
+        try from.gpu.launch(
+            .sum(isInteger: isInteger), kept * parts, work, keeping: [from.storage, to.storage])
         if parts > 1 { try sum(destination, [1], to: result, factor: factor, operation) }
     }
 
@@ -62,12 +63,15 @@ enum GPUReductions {
             places = try Tensor.unwritten(.i64, [kept, parts], on: from.gpu.device)
         }
         let to = try GPUTensor(writing: best, operation)
+        let positionsTo = try GPUTensor(writing: places, operation)
+        let numbered = try candidates.map { try GPUTensor($0, operation) }
         work.parts = UInt64(parts)
-        (work.to, work.positions) = (to.address, try GPUTensor(writing: places, operation).address)
+        (work.to, work.positions, work.candidates) = (to.address, positionsTo.address, numbered?.address ?? 0)
         work.to_type = Int32(to.type.rawValue)
-        if let candidates { work.candidates = try GPUTensor(candidates, operation).address }
         work.is_largest = extreme == .largest ? 1 : 0
-        try from.gpu.launch(.extreme(isInteger: GPUTensor.suffix(from.type) == "i64"), kept * parts, work)
+        try from.gpu.launch(
+            .extreme(isInteger: GPUTensor.suffix(from.type) == "i64"), kept * parts, work,
+            keeping: [from.storage, to.storage, positionsTo.storage] + (numbered.map { [$0.storage] } ?? []))
         if parts > 1 {
             try self.extreme(extreme, best, [1], candidates: places, values: values, positions: positions, operation)
         }
@@ -80,18 +84,9 @@ enum GPUReductions {
         let kept = (0..<layout.rank).filter { !axes.contains($0) && layout.shape[$0] != 1 }
         let reduced = axes.filter { layout.shape[$0] != 1 }
         func walk(_ axes: [Int]) throws -> nnstore_kernel_walk {
-            // Neighbouring dimensions that make one run are one.
-            var (extents, strides): ([Int], [Int]) = ([], [])
-            for axis in axes {
-                if let last = strides.last, last == layout.strides[axis] * layout.shape[axis] {
-                    extents[extents.count - 1] *= layout.shape[axis]
-                    strides[strides.count - 1] = layout.strides[axis]
-                } else {
-                    extents.append(layout.shape[axis])
-                    strides.append(layout.strides[axis])
-                }
-            }
-            return try nnstore_kernel_walk(extents, strides, operation)
+            let joined = KernelDimensions.joined(
+                axes.map { layout.shape[$0] }, [axes.map { layout.strides[$0] }])
+            return try nnstore_kernel_walk(joined.extents, joined.strides[0], operation)
         }
         func smallest(_ axes: [Int]) -> Int { axes.map { layout.strides[$0] }.min() ?? Int.max }
         var work = nnstore_kernel_reduction()

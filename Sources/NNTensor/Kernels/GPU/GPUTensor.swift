@@ -5,7 +5,8 @@ import NNStore
 
 /// A tensor on a GPU as kernels see it.
 struct GPUTensor {
-    let gpu: GPU
+    /// What the elements are in: given to launches, which keep it.
+    let storage: DeviceStorage
     let layout: TensorLayout
     let type: nnstore_element
     /// The address of the first element.
@@ -24,10 +25,12 @@ struct GPUTensor {
                 operation: operation,
                 reason: "a tensor reaches to byte \(layout.byteRange.upperBound) of a storage of \(storage.byteCount)")
         }
-        (gpu, self.layout) = (storage.gpu, layout)
+        (self.storage, self.layout) = (storage, layout)
         type = try layout.dtype.elementType(for: operation)
         address = storage.address + UInt64(layout.byteRange.lowerBound)
     }
+
+    var gpu: GPU { storage.gpu }
 
     /// The same, to be written. Counts the storage's version up.
     init(writing tensor: Tensor, _ operation: String) throws {
@@ -46,16 +49,6 @@ struct GPUTensor {
     }
 }
 
-extension TensorLayout {
-    /// The strides with which the elements are seen as `shape`, which they are broadcast to.
-    func strides(in shape: [Int]) -> [Int] {
-        let missing = shape.count - rank
-        return shape.indices.map { dimension in
-            dimension < missing || self.shape[dimension - missing] == 1 ? 0 : strides[dimension - missing]
-        }
-    }
-}
-
 extension nnstore_kernel_walk {
     /// - Throws: ``TensorError/invalidArgument(operation:reason:)`` if there are more dimensions than kernels walk through.
     init(_ extents: [Int], _ strides: [Int], _ operation: String) throws {
@@ -70,14 +63,34 @@ extension nnstore_kernel_walk {
 
 /// The fixed arrays of kernels' arguments.
 enum KernelDimensions {
+    /// Dimensions without those of extent 1, and with neighbours joined that make one run in every tensor.
+    ///
+    /// - Parameter strides: those of each tensor.
+    static func joined(_ extents: [Int], _ strides: [[Int]]) -> (extents: [Int], strides: [[Int]]) {
+        var joined: (extents: [Int], strides: [[Int]]) = ([], strides.map { _ in [] })
+        for (dimension, extent) in extents.enumerated() where extent != 1 {
+            let next = strides.map { $0[dimension] }
+            if let last = joined.extents.last, zip(joined.strides, next).allSatisfy({ $0.last == $1 * extent }) {
+                joined.extents[joined.extents.count - 1] = last * extent
+                for (lane, stride) in next.enumerated() {
+                    joined.strides[lane][joined.strides[lane].count - 1] = stride
+                }
+            } else {
+                joined.extents.append(extent)
+                for (lane, stride) in next.enumerated() { joined.strides[lane].append(stride) }
+            }
+        }
+        return joined
+    }
+
     typealias Array = (Int64, Int64, Int64, Int64, Int64, Int64, Int64, Int64)
 
     static func check(_ count: Int, _ operation: String) throws {
         guard count <= Int(nnstore_kernel_dimensions) else {
             throw TensorError.invalidArgument(
                 operation: operation,
-                reason: "\(count) dimensions that can't be joined are more than GPUs' kernels take, which is "
-                    + "\(nnstore_kernel_dimensions). Make the operands contiguous first")
+                reason: "\(count) dimensions whose elements do not follow each other are more than the "
+                    + "\(nnstore_kernel_dimensions) that GPUs' kernels walk through. Do this on the CPU, with to(.cpu)")
         }
     }
 

@@ -12,9 +12,13 @@ enum GPUWindows {
         let from = try GPUTensor(images, "maxPool2d")
         var work = nnstore_kernel_windows(windows, images: planes / windows.channels)
         work.image = from.address
-        work.columns = try GPUTensor(writing: largest, "maxPool2d").address
-        work.positions = try GPUTensor(writing: positions, "maxPool2d").address
-        try from.gpu.launch(.maxPool(GPUTensor.suffix(from.type)), largest.count, work)
+        let (to, places) = (
+            try GPUTensor(writing: largest, "maxPool2d"), try GPUTensor(writing: positions, "maxPool2d")
+        )
+        (work.columns, work.positions) = (to.address, places.address)
+        try from.gpu.launch(
+            .maxPool(GPUTensor.suffix(from.type)), largest.count, work,
+            keeping: [from.storage, to.storage, places.storage])
     }
 }
 
@@ -57,9 +61,10 @@ struct GPUConvolution {
             try GPUMatrices.multiply(weight, incoming, to: columns, adding: false, "conv2d")
             let to = try GPUTensor(writing: result.narrow(0, part), "conv2d")
             var work = nnstore_kernel_windows(windows, images: part.count * groups)
-            work.image = to.address
-            work.columns = try GPUTensor(columns, "conv2d").address
-            try to.gpu.launch(.fold(GPUTensor.suffix(to.type)), to.layout.elementCount, work)
+            let from = try GPUTensor(columns, "conv2d")
+            (work.image, work.columns) = (to.address, from.address)
+            try to.gpu.launch(
+                .fold(GPUTensor.suffix(to.type)), to.layout.elementCount, work, keeping: [to.storage, from.storage])
         }
     }
 
@@ -82,9 +87,10 @@ struct GPUConvolution {
         let columns = try Tensor.unwritten(images.dtype, [count, groups, windowSize, windowCount], on: images.device)
         let from = try GPUTensor(images, "conv2d")
         var work = nnstore_kernel_windows(windows, images: count * groups)
-        work.image = from.address
-        work.columns = try GPUTensor(writing: columns, "conv2d").address
-        try from.gpu.launch(.unfold(GPUTensor.suffix(from.type)), columns.count, work)
+        let to = try GPUTensor(writing: columns, "conv2d")
+        (work.image, work.columns) = (from.address, to.address)
+        try from.gpu.launch(
+            .unfold(GPUTensor.suffix(from.type)), columns.count, work, keeping: [from.storage, to.storage])
         return columns
     }
 }
