@@ -7,7 +7,7 @@ SWIFT ?= swift
 MODEL ?= Examples/Models/silero_vad_16k.safetensors
 PYTHON_MODULES := numpy safetensors zstandard xxhash
 
-BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev libopenblas-dev
+BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenblas-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help

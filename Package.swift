@@ -29,6 +29,7 @@ let package = Package(
             name: "CSQLite", pkgConfig: "sqlite3", providers: [.apt(["libsqlite3-dev"]), .brew(["sqlite"])]),
         .systemLibrary(
             name: "CXXHash", pkgConfig: "libxxhash", providers: [.apt(["libxxhash-dev"]), .brew(["xxhash"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
         .systemLibrary(
             name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-dev"]), .brew(["openblas"])]),
         // The few system calls that Swift's Glibc does not show.
@@ -50,7 +51,7 @@ let package = Package(
         // Other formats, to and from state trees.
         .target(
             name: "NNInterop",
-            dependencies: ["NNStore"],
+            dependencies: ["NNStore", "CZlib"],
             swiftSettings: strict),
         // What the driver's library expects, which is opened when the program runs.
         .target(name: "CCUDA", exclude: ["kernels"]),
