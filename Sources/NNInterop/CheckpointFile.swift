@@ -13,6 +13,8 @@ public protocol CheckpointFile: Sendable {
     var formatVersion: Int? { get }
     /// The size of the file in bytes.
     var byteCount: Int { get }
+    /// The format in the words of a person (`PyTorch (zip)`).
+    var formatDescription: String { get }
     /// What the file knows about sharing: ``NNStore/Sharing/known`` if tensors over one storage in ``state()`` are
     /// all that were shared.
     var sharing: Sharing { get throws }
@@ -27,6 +29,11 @@ public protocol CheckpointFile: Sendable {
     func state() throws -> StateTree
 }
 
+extension CheckpointFile {
+    /// The short name, with the version if there is one.
+    public var formatDescription: String { formatVersion.map { "\(formatName) \($0)" } ?? formatName }
+}
+
 /// What opening a file of any format can be told.
 public struct OpenOptions: Sendable {
     /// How much the file may ask for.
@@ -34,11 +41,38 @@ public struct OpenOptions: Sendable {
     /// Whether NNStore's note in a safetensors file about shared storages is passed over, so that every tensor has a
     /// storage of its own.
     public var ignoresAliasNote: Bool
+    /// Whether objects of types that are not known, which PyTorch files have, are kept as records instead of refusing the file.
+    /// Nothing is run either way.
+    public var keepsUnknownTypes: Bool
+    /// The most bytes that the tensors of a PyTorch file may stand for, expanded ones at full length. Unless set, 1,024 times the
+    /// size of the file, and at least 64 GiB.
+    public var maximumLogicalByteCount: Int?
+    /// The most bytes that compressed entries of an archive may decode to, in all. Unless set, 256 times the size of the file and
+    /// 16 MiB more.
+    public var maximumDecodedByteCount: Int?
 
     /// The usual limits, and notes observed.
-    public init(limits: ReadLimits = ReadLimits(), ignoresAliasNote: Bool = false) {
+    public init(
+        limits: ReadLimits = ReadLimits(), ignoresAliasNote: Bool = false, keepsUnknownTypes: Bool = false,
+        maximumLogicalByteCount: Int? = nil, maximumDecodedByteCount: Int? = nil
+    ) {
         self.limits = limits
         self.ignoresAliasNote = ignoresAliasNote
+        self.keepsUnknownTypes = keepsUnknownTypes
+        self.maximumLogicalByteCount = maximumLogicalByteCount
+        self.maximumDecodedByteCount = maximumDecodedByteCount
+    }
+
+    func maximumDecodedByteCount(fileSize: Int) -> Int {
+        if let maximumDecodedByteCount { return maximumDecodedByteCount }
+        let (product, overflow) = fileSize.multipliedReportingOverflow(by: 256)
+        return overflow ? .max : product.addingReportingOverflow(16 << 20).overflow ? .max : product + 16 << 20
+    }
+
+    func maximumLogicalByteCount(fileSize: Int) -> Int {
+        if let maximumLogicalByteCount { return maximumLogicalByteCount }
+        let (product, overflow) = fileSize.multipliedReportingOverflow(by: 1024)
+        return overflow ? .max : max(64 << 30, product)
     }
 }
 
@@ -60,6 +94,10 @@ public enum CheckpointFiles {
         switch FormatRecognition.format(of: start) {
         case .container: return ContainerFile(try Checkpoint.open(source, limits: options.limits))
         case .safetensors: return try SafetensorsFile.open(source, options: options)
+        case .archive:
+            let archive = try ZipArchive(source, version, options: options)
+            return try PyTorchFile(archive, source, version, options)
+        case .pickle: return try PyTorchFile(legacy: source, version, options)
         case .unknown(let found): throw InteropError.unknownFormat(file: source.name, found: found)
         }
     }
@@ -79,6 +117,11 @@ public struct ContainerFile: CheckpointFile {
     public var formatName: String { "nnck" }
     /// The container format's major version.
     public var formatVersion: Int? { checkpoint.version.major }
+    /// `container 2.0, saved with fast`
+    public var formatDescription: String {
+        let compression = (try? checkpoint.compression).flatMap { $0?.rawValue } ?? "an unknown compression"
+        return "container \(checkpoint.version), saved with \(compression)"
+    }
     /// The size of the file in bytes.
     public var byteCount: Int { checkpoint.byteCount }
     /// What the container says.

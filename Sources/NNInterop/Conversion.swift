@@ -48,4 +48,21 @@ extension CheckpointFile {
         options.sourceFacts = try sourceFacts
         return options
     }
+
+    /// Saves the file as a PyTorch file at `path`.
+    ///
+    /// - Returns: what could not be written as it was.
+    /// - Throws: what reading the file and saving throw.
+    @discardableResult
+    public func saveAsPyTorch(to path: String, options: PyTorchOptions = PyTorchOptions()) throws -> ExportReport {
+        try PyTorch.save(state(), metadata: metadata(), to: path, options: options)
+    }
+
+    /// Saves the file as a PyTorch file to a sink, as ``saveAsPyTorch(to:options:)-(String,_)`` does.
+    @discardableResult
+    public func saveAsPyTorch(
+        to sink: any ByteSink, options: PyTorchOptions = PyTorchOptions()
+    ) throws -> ExportReport {
+        try PyTorch.save(state(), metadata: metadata(), to: sink, options: options)
+    }
 }

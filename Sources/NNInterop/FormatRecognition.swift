@@ -5,6 +5,10 @@ enum FormatRecognition {
     enum Format: Equatable {
         case container
         case safetensors
+        /// A zip archive, of PyTorch's or NumPy's: its records tell.
+        case archive
+        /// A pickle, or what begins with one: PyTorch's old format does.
+        case pickle
         /// None that can be read; what it looks like, for the message.
         case unknown(String)
     }
@@ -17,6 +21,8 @@ enum FormatRecognition {
         // With a length that is allowed this is nothing else: all the marks below make a number that is larger.
         let length = safetensorsLength(start)
         if let length, length <= SafetensorsHeader.maximumSize, start[8] == UInt8(ascii: "{") { return .safetensors }
+        if archiveMarks.contains(where: { start.starts(with: $0) }) { return .archive }
+        if start.first == 0x80 && start.count > 1 && start[1] <= 5 || LegacyTorchFile.looksLegacy(start) { return .pickle }
         for (mark, name) in marks where start.starts(with: mark) {
             return .unknown("it looks like \(name), which is not supported yet")
         }
@@ -34,13 +40,10 @@ enum FormatRecognition {
         start.count > 8 ? start.withRawSpan { $0.littleEndian(at: 0, as: UInt64.self) } : nil
     }
 
+    /// Of an archive with records, and of an empty one.
+    private static let archiveMarks = [Array("PK\u{3}\u{4}".utf8), Array("PK\u{5}\u{6}".utf8)]
+
     private static let marks: [([UInt8], String)] = [
-        (Array("PK\u{3}\u{4}".utf8), "a zip archive (PyTorch's .pt and NumPy's .npz files are)"),
-        (Array("PK\u{5}\u{6}".utf8), "an empty zip archive"),
-        ([0x80, 0x02], "a pickle (PyTorch's legacy files are)"),
-        ([0x80, 0x03], "a pickle"),
-        ([0x80, 0x04], "a pickle"),
-        ([0x80, 0x05], "a pickle"),
         (Array("GGUF".utf8), "a GGUF file"),
         ([0x93] + Array("NUMPY".utf8), "a NumPy array"),
         ([0x89] + Array("HDF\r\n".utf8), "an HDF5 file (Keras)"),

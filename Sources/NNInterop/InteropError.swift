@@ -11,6 +11,16 @@ public enum InteropError: Error, Sendable, Equatable {
     case duplicateKey(file: String, offset: Int, key: String)
     /// The file breaks a rule of the safetensors format.
     case invalidSafetensors(file: String, SafetensorsProblem)
+    /// The file is no valid zip archive.
+    case invalidArchive(file: String, ArchiveProblem)
+    /// The pickle in a PyTorch file is none, or breaks a rule.
+    case invalidPickle(file: String, PickleProblem)
+    /// A pickle asks for a class or function that is not among those whose values are read; `offset` is in bytes.
+    case refusedGlobal(file: String, name: String, offset: Int)
+    /// The file breaks a rule of PyTorch's formats.
+    case invalidPyTorch(file: String, problem: String)
+    /// The file, or `what` in it, is of a kind that is known and not read.
+    case unsupported(file: String, what: String, advice: String)
     /// The note in a safetensors file that says which tensors share a storage does not fit the file.
     case invalidAliasNote(file: String, problem: String)
     /// Two tensors are noted to lie over the same bytes, but the file has different ones for them; `byte` is in bytes
@@ -40,6 +50,11 @@ public enum InteropError: Error, Sendable, Equatable {
         case .invalidJSON: "invalid-json"
         case .duplicateKey: "duplicate-key"
         case .invalidSafetensors(_, let problem): "safetensors-" + problem.code
+        case .invalidArchive(_, let problem): "archive-" + problem.code
+        case .invalidPickle(_, let problem): "pickle-" + problem.code
+        case .refusedGlobal: "refused-global"
+        case .invalidPyTorch: "invalid-pytorch"
+        case .unsupported: "unsupported"
         case .invalidAliasNote: "invalid-alias-note"
         case .contradictingAliases: "contradicting-aliases"
         case .limitExceeded: "limit-exceeded"
@@ -67,6 +82,17 @@ extension InteropError: CustomStringConvertible {
                 + "which one counts is not defined, so the file has to be written anew without one of them"
         case .invalidSafetensors(let file, let problem):
             "\(file): invalid safetensors file: \(problem)"
+        case .invalidArchive(let file, let problem):
+            "\(file): invalid zip archive: \(problem)"
+        case .invalidPickle(let file, let problem):
+            "\(file): \(problem)"
+        case .refusedGlobal(let file, let name, let offset):
+            "\(file): asks for \(quoted(name)) at byte \(offset), which is not among the types that are read; nothing was run. "
+                + "If you know what it is, keep it as a record (ckpt-tool: --opaque)"
+        case .invalidPyTorch(let file, let problem):
+            "\(file): invalid PyTorch file: \(problem)"
+        case .unsupported(let file, let what, let advice):
+            "\(file): \(what), which is not supported\(advice.isEmpty ? "" : "; " + advice)"
         case .invalidAliasNote(let file, let problem):
             "\(file): the note about shared storages (\(AliasNote.key)) does not fit the file: \(problem); "
                 + "pass over the note (ckpt-tool: --ignore-alias-note) to get every tensor with memory of its own"

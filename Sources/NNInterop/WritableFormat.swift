@@ -4,23 +4,33 @@ import NNStore
 public enum WritableFormat: String, Sendable, CaseIterable {
     /// Safetensors: tensors and texts.
     case safetensors
+    /// PyTorch's zip format: trees, tensors that share memory, plain values.
+    case pytorch
     /// NNStore's container: everything.
     case nnck
 
-    /// The format whose name the name of a file ends with (`model.safetensors`), if there is one.
+    /// The endings of names that mean the format, the usual one first.
+    public var endings: [String] {
+        switch self {
+        case .pytorch: ["pt", "pth", "bin", "ckpt"]
+        default: [rawValue]
+        }
+    }
+
+    /// The format that the ending of a file's name means (`model.safetensors`), if it means one.
     public init?(ending path: String) {
         let name = path.lowercased()
-        guard let format = WritableFormat.allCases.first(where: { name.hasSuffix("." + $0.rawValue) }) else {
-            return nil
-        }
+        guard
+            let format = WritableFormat.allCases.first(where: { format in
+                format.endings.contains { name.hasSuffix("." + $0) }
+            })
+        else { return nil }
         self = format
     }
 
     /// The endings that mean a format in which nothing can be written: a container by such a name would be taken for what it
     /// is not.
-    private static let foreignEndings = [
-        "pt", "pth", "bin", "pkl", "pickle", "npy", "npz", "gguf", "h5", "hdf5", "keras", "onnx", "zip",
-    ]
+    private static let foreignEndings = ["pkl", "pickle", "npy", "npz", "gguf", "h5", "hdf5", "keras", "onnx", "zip"]
 
     /// The format for a file of a name: that of the ending, otherwise a container.
     ///

@@ -27,13 +27,4 @@ extension CheckpointFile {
         guard case .dictionary(let entries) = try metadata() else { return StateDictionary() }
         return entries.withoutLibraryEntries
     }
-
-    /// The format for a person: `container 1.0, saved with fast` or `safetensors`.
-    var formatDescription: String {
-        guard let container = self as? ContainerFile else {
-            return formatVersion.map { "\(formatName) \($0)" } ?? formatName
-        }
-        let compression = (try? container.checkpoint.compression).flatMap { $0?.rawValue } ?? "an unknown compression"
-        return "container \(container.checkpoint.version), saved with \(compression)"
-    }
 }

@@ -86,7 +86,7 @@ extension TypedValue {
 }
 
 /// The value of an IEEE 754 binary16. Swift's Float16 is not there on every platform.
-private func half(_ bits: UInt16) -> Float {
+func half(_ bits: UInt16) -> Float {
     let exponent = Int(bits >> 10) & 31
     let fraction = Float(bits & 1023) / 1024
     let magnitude: Float =

@@ -47,12 +47,12 @@ extension Checkpoint {
 }
 
 /// What of a tree is to be written: its storages in the order of first use, and what of each is visible.
-struct SavePlan {
+package struct SavePlan {
     private(set) var storages: [VisibleStorage] = []
     /// Ids by storage, counted from 1.
-    private(set) var ids: [Storage: Int] = [:]
+    package private(set) var ids: [Storage: Int] = [:]
 
-    init(_ state: StateTree) {
+    package init(_ state: StateTree) {
         var layouts: [[TensorLayout]] = []
         var inOrder: [Storage] = []
         for (_, tensor) in state.tensors {
@@ -65,10 +65,33 @@ struct SavePlan {
             }
         }
         storages = zip(inOrder, layouts).map { VisibleStorage($0, $1) }
+        for (storage, layouts) in zip(inOrder, layouts) {
+            let seeing = layouts.lazy.filter { !$0.isEmpty }.map(\.dtype)
+            if let first = seeing.first, seeing.contains(where: { $0 != first }) {
+                storagesOfSeveralDTypes.insert(storage)
+            }
+        }
+    }
+
+    /// The storages into which tensors of more than one dtype look.
+    package private(set) var storagesOfSeveralDTypes: Set<Storage> = []
+
+    /// How many bytes of each storage are written, in the order of the ids.
+    package var byteCounts: [Int] { storages.map(\.byteCount) }
+
+    /// Calls `body` with the bytes of a storage that are written, in pieces of at most a chunk.
+    package func forEachPiece(of id: Int, _ body: (RawSpan) throws -> Void) throws {
+        let storage = storages[id - 1]
+        let pool = BufferPool()
+        for sequence in 0..<FileLayout.chunkCount(storageSize: storage.byteCount) {
+            let bytes = try storage.bytes(of: sequence, pool)
+            defer { bytes.giveBack(to: pool) }
+            try bytes.memory.withBytes(in: bytes.range, body)
+        }
     }
 
     /// The tree with the offsets that its tensors have in what is written.
-    func rebased(_ state: StateTree) throws(StoreError) -> StateTree {
+    package func rebased(_ state: StateTree) throws(StoreError) -> StateTree {
         try state.mapTensors { (tensor) throws(StoreError) in
             var tensor = tensor
             tensor.layout = try tensor.layout.rebased(

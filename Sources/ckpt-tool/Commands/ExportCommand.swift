@@ -5,14 +5,15 @@ import NNStore
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Writes a checkpoint in another format: safetensors, or an NNStore container.",
+        abstract: "Writes a checkpoint in another format: safetensors, PyTorch, or an NNStore container.",
         discussion: """
-            The format follows the name's ending (.safetensors, .nnck) unless --to gives it. What the format can't hold \
+            The format follows the name's ending (.safetensors, .pt, .pth, .bin, .nnck) unless --to gives it. What the format can't hold \
             is told on standard error.
 
             Examples:
               ckpt-tool export model.nnck -o model.safetensors
               ckpt-tool export model.nnck -o model.safetensors --aliases fail --strict
+              ckpt-tool export training.nnck -o training.pt
             """)
 
     enum Aliases: String, ExpressibleByArgument, CaseIterable {
@@ -54,7 +55,7 @@ struct ExportCommand: ParsableCommand {
         }
         guard to != nil else {
             throw ValidationError(
-                "\(output): its ending names no format that can be written (\(WritableFormat.allCases.map { "." + $0.rawValue }.joined(separator: ", "))); "
+                "\(output): its ending names no format that can be written (\(WritableFormat.allCases.flatMap(\.endings).map { "." + $0 }.joined(separator: ", "))); "
                     + "give one with --to")
         }
     }
@@ -98,6 +99,12 @@ struct ExportCommand: ParsableCommand {
                 try opened.saveAsContainer(to: output, options: options)
             }
             return nil
+        case .pytorch:
+            let options = PyTorchOptions(
+                existing: destination.existing, isStrict: strict, progress: { progress.update($0, $1) })
+            return output == "-"
+                ? try opened.saveAsPyTorch(to: StandardOutput.sink, options: options)
+                : try opened.saveAsPyTorch(to: output, options: options)
         default:
             let options = SafetensorsOptions(
                 existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,

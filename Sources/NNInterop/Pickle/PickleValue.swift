@@ -1,0 +1,69 @@
+import NNStore
+
+/// A value of a pickle. Whatever has parts is a node of a ``PickleGraph``, named by its number: so a pickle can nest as deep as
+/// it likes, share and go round in circles without anything that follows it by recursion.
+enum PickleValue: Sendable {
+    case none
+    case boolean(Bool)
+    case integer(StateInteger)
+    case double(Double)
+    case text(String)
+    /// A text with lone surrogates, which Python has and Unicode's encodings have not; in Python's "surrogatepass" UTF-8.
+    case brokenText([UInt8])
+    /// A string of Python 2, which may be a text or bytes.
+    case byteString([UInt8])
+    case bytes([UInt8])
+    /// The name of a class or function, by its number.
+    case global(Int)
+    case node(Int)
+}
+
+/// The name of a class or function that a pickle asks for. It is never looked up.
+struct PickleGlobal: Sendable {
+    let module: String
+    let name: String
+    /// Where it is asked for.
+    let offset: Int
+
+    /// `torch._utils._rebuild_tensor_v2`
+    var qualifiedName: String { "\(module).\(name)" }
+}
+
+/// What a pickle says: values and how they are put together, as data. Nothing in it was called.
+struct PickleGraph: Sendable {
+    /// Something with parts. The parts stand beside the kind, not in it, so that adding to them changes them where they are.
+    struct Node: Sendable {
+        var kind: Kind
+        /// Where it was made.
+        let offset: Int
+        /// Of a list, tuple or set, and what an object was given by APPEND and ADDITEMS.
+        var elements: [PickleValue] = []
+        /// Of a dictionary, and what an object was given by SETITEM.
+        var pairs: [Pair] = []
+        /// Of an object: what it would have been called with.
+        var arguments: [PickleValue] = []
+        /// Of an object: what BUILD gave it, in order.
+        var states: [PickleValue] = []
+    }
+
+    enum Kind: Sendable {
+        case list
+        case tuple
+        case dictionary
+        case set
+        case frozenSet
+        /// Something outside the pickle, by what the pickle calls it.
+        case persistent(PickleValue)
+        /// What a call would have made.
+        case object(callee: PickleValue, keywords: PickleValue?)
+    }
+
+    struct Pair: Sendable {
+        let key: PickleValue
+        let value: PickleValue
+    }
+
+    var globals: [PickleGlobal] = []
+    var nodes: [Node] = []
+    var root = PickleValue.none
+}

@@ -1,0 +1,159 @@
+import NNStore
+
+/// The format that `torch.save` wrote before version 1.6, and writes when it is asked to: five pickles one after another (a magic
+/// number, a version, facts about the machine, the values, the keys of the storages), then for each storage its number of elements
+/// and its bytes. Source: torch/serialization.py (`_legacy_save`), torch/csrc/generic/serialization.cpp.
+struct LegacyTorchFile {
+    let graph: PickleGraph
+    /// How many bytes the pickle of the values has.
+    let pickleSize: Int
+    let storages: any TorchStorages
+
+    /// What the first pickle is: 0x1950a86a20f9469cfc6c.
+    private static let magic = StateInteger(twosComplement: [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19])
+
+    /// Whether a file may be of this format, by its first bytes: a pickle of the magic number.
+    static func looksLegacy(_ start: [UInt8]) -> Bool {
+        let names = PickleInput(Array(start.prefix(64)), name: "")
+        var input = names
+        let graph = try? PickleMachine.read(&input, limits: ReadLimits(maximumNodes: 16)) { _ in
+            throw InteropError.invalidPickle(file: "", .cut(offset: 0))
+        }
+        guard case .integer(let number)? = graph?.root else { return false }
+        return number == magic
+    }
+
+    init(_ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
+        var input = PickleInput(source, version, range: 0..<version.byteCount, name: source.name)
+        func noGlobals(_ global: PickleGlobal) throws {
+            throw InteropError.refusedGlobal(file: source.name, name: global.qualifiedName, offset: global.offset)
+        }
+        func next(_ checkGlobal: @escaping (PickleGlobal) throws -> Void) throws -> PickleGraph {
+            try PickleMachine.read(&input, limits: options.limits, checkGlobal: checkGlobal)
+        }
+        func notTorch(_ detail: String = "") -> InteropError {
+            .unsupported(
+                file: source.name, what: "a pickle that torch.save did not write\(detail)",
+                advice: "save what is in it with torch.save")
+        }
+        let first = try next { global in
+            throw notTorch(" and that asks for \(quoted(global.qualifiedName)) at byte \(global.offset); nothing was run")
+        }
+        guard case .integer(let number) = first.root, number == LegacyTorchFile.magic else { throw notTorch() }
+        guard case .integer(let version1001) = try next(noGlobals).root, version1001.int == 1001 else {
+            throw InteropError.invalidPyTorch(file: source.name, problem: "its version is not 1001, the only one of the old format")
+        }
+        _ = try next(noGlobals)
+        let start = input.offset
+        graph = try next(TorchFilePolicy(options, file: source.name).check)
+        pickleSize = input.offset - start
+        _ = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, limits: options.limits)
+        let keys = try LegacyTorchFile.keys(try next(noGlobals), source.name)
+        storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph, options)
+    }
+
+    private static func keys(_ graph: PickleGraph, _ file: String) throws -> [String] {
+        func fail() -> InteropError { .invalidPyTorch(file: file, problem: "its list of storages is no list of texts") }
+        guard case .node(let number) = graph.root, case .list = graph.nodes[number].kind else { throw fail() }
+        return try graph.nodes[number].elements.map { key in
+            switch key {
+            case .text(let text): return text
+            case .byteString(let bytes): return TorchInterpreter.text(bytes)
+            default: throw fail()
+            }
+        }
+    }
+}
+
+/// The storages behind the pickles of a legacy file.
+struct LegacyStorages: TorchStorages {
+    private let source: any ByteSource
+    private let version: SourceVersion
+    private let spans: [String: Range<Int>]
+
+    /// Whatever the machine was, they are little-endian.
+    var isBigEndian: Bool { false }
+
+    fileprivate init(
+        _ source: any ByteSource, _ version: SourceVersion, start: Int, keys: [String], _ graph: PickleGraph,
+        _ options: OpenOptions
+    ) throws {
+        self.source = source
+        self.version = version
+        func fail(_ problem: String) -> InteropError { .invalidPyTorch(file: source.name, problem: problem) }
+        // How large an element is only the pickle says.
+        var sizes: [String: (bytes: Int, element: Int)] = [:]
+        let interpreter = TorchInterpreter(
+            graph, name: source.name, storages: NoStorages(), options: options, fileSize: version.byteCount)
+        for (index, node) in graph.nodes.enumerated() {
+            guard case .persistent(let identity) = node.kind,
+                let reference = try? TorchStorageReference(identity, graph, at: index, interpreter)
+            else { continue }
+            let size = reference.rootByteCount ?? reference.byteCount
+            let element = reference.element?.elementSize ?? 1
+            if let known = sizes[reference.key], known.bytes != size {
+                throw fail("storage \(quoted(reference.key)) has \(known.bytes) bytes in one place and \(size) in another")
+            }
+            if sizes[reference.key] == nil { sizes[reference.key] = (size, element) }
+        }
+        var spans: [String: Range<Int>] = [:]
+        var offset = start
+        for key in keys {
+            guard let size = sizes[key] else {
+                throw fail("storage \(quoted(key)) belongs to nothing in the file, so that its size can't be known")
+            }
+            guard version.byteCount - offset >= 8 else {
+                throw fail("it ends at byte \(version.byteCount), before storage \(quoted(key)) at byte \(offset); it was cut")
+            }
+            let count = try source.bytes(offset..<offset + 8, of: version).withRawSpan { $0.littleEndian(at: 0, as: Int64.self) }
+            let (bytes, overflow) = count.multipliedReportingOverflow(by: Int64(size.element))
+            guard !overflow, bytes == size.bytes else {
+                throw fail("storage \(quoted(key)) at byte \(offset) is said to have \(count) elements, its tensors' pickle says \(size.bytes / size.element)")
+            }
+            offset += 8
+            guard version.byteCount - offset >= size.bytes else {
+                throw fail("storage \(quoted(key)) at byte \(offset) takes \(size.bytes) bytes, \(version.byteCount - offset) are there; the file was cut")
+            }
+            guard spans.updateValue(offset..<offset + size.bytes, forKey: key) == nil else {
+                throw fail("storage \(quoted(key)) is there twice")
+            }
+            offset += size.bytes
+        }
+        guard offset == version.byteCount else {
+            throw fail("\(version.byteCount - offset) bytes at byte \(offset) belong to nothing")
+        }
+        self.spans = spans
+    }
+
+    func backing(
+        _ key: String, byteCount: Int, _ fail: (String) -> InteropError
+    ) throws -> any StorageBacking {
+        guard let span = spans[key] else { throw fail("storage \(quoted(key)) is not in the file") }
+        guard span.count == byteCount else { throw fail("storage \(quoted(key)) has \(span.count) bytes, not \(byteCount)") }
+        return FileSpan(source, version, start: span.lowerBound, byteCount: byteCount)
+    }
+}
+
+private struct NoStorages: TorchStorages {
+    var isBigEndian: Bool { false }
+
+    func backing(
+        _ key: String, byteCount: Int, _ fail: (String) -> InteropError
+    ) throws -> any StorageBacking { throw fail("there are no storages") }
+}
+
+/// Which names a pickle may ask for.
+struct TorchFilePolicy {
+    private let keepsUnknown: Bool
+    private let file: String
+
+    init(_ options: OpenOptions, file: String) {
+        keepsUnknown = options.keepsUnknownTypes
+        self.file = file
+    }
+
+    func check(_ global: PickleGlobal) throws {
+        if keepsUnknown || TorchGlobals.isKnown(global) { return }
+        throw InteropError.refusedGlobal(file: file, name: global.qualifiedName, offset: global.offset)
+    }
+}

@@ -1,0 +1,58 @@
+import NNStore
+
+/// A PyTorch file that is about to be written: everything is decided and checked before the first byte.
+struct PyTorchExport {
+    let report: ExportReport
+    private let pickle: [UInt8]
+    private let plan: SavePlan
+    private let options: PyTorchOptions
+
+    init(_ state: StateTree, metadata: StateTree, file: String, _ options: PyTorchOptions) throws {
+        self.options = options
+        guard case .dictionary(let notes) = metadata else {
+            throw InteropError.invalidTree(path: "", reason: "metadata has to be a dictionary")
+        }
+        plan = SavePlan(state)
+        var pickler = TorchPickler(plan, modules: ModuleVersions.read(from: metadata), file: file)
+        try pickler.write(try plan.rebased(state))
+        pickle = pickler.bytes
+        var report = pickler.report
+        for (key, value) in notes.withoutLibraryEntries {
+            report.dropped.append("metadata \(quoted(key.description)): \(value.plainKind)")
+        }
+        self.report = report
+        if options.isStrict, !report.isEmpty {
+            throw InteropError.cannotHold(file: file, format: "PyTorch", entries: report.lines)
+        }
+    }
+
+    func write(to output: BufferedOutput) throws {
+        let archive = ZipWriter(output)
+        func add(_ name: String, _ bytes: [UInt8]) throws {
+            try archive.add("archive/\(name)", byteCount: bytes.count, alignment: 64) { append in
+                try bytes.withRawSpan { try append($0) }
+            }
+        }
+        // The records and their order are those of torch.save.
+        try add("data.pkl", pickle)
+        try add(".format_version", Array("1".utf8))
+        try add(".storage_alignment", Array("64".utf8))
+        try add("byteorder", Array("little".utf8))
+        let sizes = plan.byteCounts
+        let total = sizes.reduce(0, +)
+        var done = 0
+        for (number, size) in sizes.enumerated() {
+            try archive.add("archive/data/\(number)", byteCount: size, alignment: 64) { append in
+                try plan.forEachPiece(of: number + 1) { piece in
+                    try options.cancellation?.check()
+                    try append(piece)
+                    done += piece.byteCount
+                    options.progress?(done, total)
+                }
+            }
+        }
+        try add("version", Array("3\n".utf8))
+        try archive.finish()
+        try output.finish(options.existing)
+    }
+}

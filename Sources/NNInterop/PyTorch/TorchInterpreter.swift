@@ -1,0 +1,428 @@
+import NNStore
+
+/// Makes a state tree of what a pickle of PyTorch's says. Calls are recognised by their names and carried out by this code, or not
+/// at all.
+struct TorchInterpreter {
+    let graph: PickleGraph
+    /// What messages call the pickle.
+    let name: String
+    let options: OpenOptions
+    let storages: any TorchStorages
+    /// How many files this one is inside of.
+    let nesting: Int
+    /// Types and versions of modules, by the path of what they belong to.
+    var modules: [ModuleVersions.Module] = []
+    /// Tensors by their nodes: what is there twice is the same tensor.
+    var tensors: [Int: StateTree] = [:]
+    var storageCache: [StorageIdentity: Storage] = [:]
+    /// Pickles inside the pickle, by their nodes.
+    var nested: [Int: (reference: TorchStorageReference, storages: any TorchStorages)] = [:]
+    /// How many bytes the tensors stand for.
+    private var logicalByteCount = 0
+    private let maximumLogicalByteCount: Int
+
+    /// - Parameter fileSize: the size of the file in bytes.
+    init(
+        _ graph: PickleGraph, name: String, storages: any TorchStorages, options: OpenOptions, fileSize: Int,
+        nesting: Int = 0
+    ) {
+        self.graph = graph
+        self.name = name
+        self.storages = storages
+        self.options = options
+        self.nesting = nesting
+        maximumLogicalByteCount = options.maximumLogicalByteCount(fileSize: fileSize)
+    }
+
+    /// The tree of the whole pickle.
+    mutating func tree() throws -> StateTree { try tree(graph.root, StatePath()) }
+
+    // MARK: Errors
+
+    func error(_ problem: PickleProblem) -> InteropError { .invalidPickle(file: name, problem) }
+
+    func fail(_ number: Int, _ type: String, _ problem: String) -> InteropError {
+        error(.value(offset: graph.nodes[number].offset, type: type, problem: problem))
+    }
+
+    // MARK: Values
+
+    mutating func tree(_ value: PickleValue, _ path: StatePath) throws -> StateTree {
+        guard path.keys.count <= StateTree.maximumDepth else {
+            throw InteropError.limitExceeded(
+                file: name, what: "the depth of nested values", limit: StateTree.maximumDepth, found: "more")
+        }
+        switch value {
+        case .none: return .null
+        case .boolean(let value): return .boolean(value)
+        case .integer(let value): return .integer(value)
+        case .double(let value): return .double(value)
+        case .text(let text): return .string(text)
+        case .brokenText(let bytes): return .record(type: "builtins.str", StateDictionary([("utf8", .bytes(bytes))]))
+        case .byteString(let bytes): return .string(TorchInterpreter.text(bytes))
+        case .bytes(let bytes): return .bytes(bytes)
+        case .global(let number): return self.global(graph.globals[number])
+        case .node(let number): return try tree(ofNode: number, path)
+        }
+    }
+
+    private mutating func tree(ofNode number: Int, _ path: StatePath) throws -> StateTree {
+        let node = graph.nodes[number]
+        switch node.kind {
+        case .list: return .list(try elements(node.elements, path))
+        case .tuple: return .tuple(try elements(node.elements, path))
+        case .dictionary: return try dictionary(node.pairs, tag: nil, path)
+        case .set: return .record(type: "builtins.set", try numbered(node.elements, path))
+        case .frozenSet: return .record(type: "builtins.frozenset", try numbered(node.elements, path))
+        case .persistent: return try bareStorage(number)
+        case .object(let callee, let keywords): return try object(number, node, callee, keywords, path)
+        }
+    }
+
+    private func global(_ global: PickleGlobal) -> StateTree {
+        if global.module == "torch", let dtype = TorchDType(named: global.name) {
+            return .record(type: "torch.dtype", StateDictionary([("name", .string(dtype.name))]))
+        }
+        return .record(type: "builtins.type", StateDictionary([("name", .string(global.qualifiedName))]))
+    }
+
+    mutating func elements(_ values: [PickleValue], _ path: StatePath) throws -> [StateTree] {
+        var trees: [StateTree] = []
+        trees.reserveCapacity(values.count)
+        for (index, value) in values.enumerated() {
+            trees.append(try tree(value, path.appending(.integer(index))))
+        }
+        return trees
+    }
+
+    private mutating func numbered(_ values: [PickleValue], _ path: StatePath) throws -> StateDictionary {
+        StateDictionary(keyed: try elements(values, path).enumerated().map { (.integer($0.offset), $0.element) })
+    }
+
+    /// A dictionary, or, where a key is neither a text nor an integer of 64 bits, a record of pairs.
+    mutating func dictionary(
+        _ pairs: [PickleGraph.Pair], tag: String?, _ path: StatePath
+    ) throws -> StateTree {
+        let keys = pairs.map { TorchInterpreter.key($0.key) }
+        if keys.contains(where: { $0 == nil }) {
+            var parts = StateDictionary()
+            for (index, pair) in pairs.enumerated() {
+                let path = path.appending(.integer(index))
+                parts[.integer(index)] = .tuple(try elements([pair.key, pair.value], path))
+            }
+            return .record(type: tag ?? "builtins.dict", parts)
+        }
+        var entries = StateDictionary(tag: tag)
+        for (key, pair) in zip(keys, pairs) {
+            guard let key else { continue }
+            // As in Python: the place of the first, the value of the last.
+            entries[key] = try tree(pair.value, path.appending(key))
+        }
+        return .dictionary(entries)
+    }
+
+    private static func key(_ value: PickleValue) -> StateKey? {
+        switch value {
+        case .text(let text): .text(text)
+        case .byteString(let bytes): .text(text(bytes))
+        case .integer(let integer): integer.int.map { .integer($0) }
+        default: nil
+        }
+    }
+
+    /// A string of Python 2: UTF-8 if it is, otherwise Latin-1.
+    static func text(_ bytes: [UInt8]) -> String {
+        String(validating: bytes, as: UTF8.self) ?? latin1(bytes)
+    }
+
+    private static func latin1(_ bytes: [UInt8]) -> String {
+        var text = String.UnicodeScalarView()
+        for byte in bytes { text.append(Unicode.Scalar(byte)) }
+        return String(text)
+    }
+
+    // MARK: Objects
+
+    private mutating func object(
+        _ number: Int, _ node: PickleGraph.Node, _ callee: PickleValue, _ keywords: PickleValue?, _ path: StatePath
+    ) throws -> StateTree {
+        guard case .global(let index) = callee else {
+            throw fail(number, "a call", "it calls something that is no name; nothing was run")
+        }
+        let global = graph.globals[index]
+        guard TorchGlobals.isKnown(global) else { return try record(number, node, global, keywords, path) }
+        if keywords != nil { throw fail(number, global.qualifiedName, "it has keyword arguments, which it never has") }
+        if let tree = tensors[number] {
+            try count(tree)
+            return tree
+        }
+        if let tensor = try tensorLike(number, node, global, path) {
+            // What was counted while it was made is counted.
+            tensors[number] = tensor
+            return tensor
+        }
+        return try plainObject(number, node, global, path)
+    }
+
+    /// Notes that a tensor stands for so many bytes.
+    func checked(_ total: Int) throws {
+        guard total <= maximumLogicalByteCount else {
+            throw InteropError.limitExceeded(
+                file: name, what: "the bytes that tensors stand for (ckpt-tool: --max-logical-bytes)",
+                limit: maximumLogicalByteCount, found: total == .max ? "more than 2^63" : "\(total)")
+        }
+    }
+
+    mutating func count(_ layout: TensorLayout) throws {
+        let (sum, overflow) = logicalByteCount.addingReportingOverflow(layout.byteCount)
+        logicalByteCount = overflow ? .max : sum
+        try checked(logicalByteCount)
+    }
+
+    private mutating func count(_ tree: StateTree) throws {
+        for (_, tensor) in tree.tensors { try count(tensor.layout) }
+    }
+
+    private mutating func plainObject(
+        _ number: Int, _ node: PickleGraph.Node, _ global: PickleGlobal, _ path: StatePath
+    ) throws -> StateTree {
+        let type = global.qualifiedName
+        let arguments = node.arguments
+        func noState() throws {
+            guard node.states.isEmpty, node.elements.isEmpty, node.pairs.isEmpty else {
+                throw fail(number, type, "it is given a state or parts, which it never has")
+            }
+        }
+        switch type {
+        case "collections.OrderedDict", "collections.Counter", "collections.defaultdict":
+            return try orderedDictionary(number, node, global, path)
+        case "torch.Size":
+            try noState()
+            guard arguments.count <= 1 else { throw fail(number, type, "it has \(arguments.count) arguments") }
+            return .tuple(try elements(try sequence(arguments.first, number, type), path), tag: "torch.Size")
+        case "torch.device":
+            try noState()
+            guard (1...2).contains(arguments.count) else { throw fail(number, type, "it has \(arguments.count) arguments") }
+            var parts = StateDictionary()
+            for (key, argument) in zip(["type", "index"], arguments) {
+                parts[key] = try tree(argument, path.appending(.text(key)))
+            }
+            return .record(type: type, parts)
+        case "_codecs.encode":
+            try noState()
+            return .bytes(try encoded(arguments, number))
+        case "builtins.bytes", "builtins.bytearray":
+            try noState()
+            return .bytes(try bytes(arguments, number, type))
+        case "builtins.set", "builtins.frozenset":
+            guard node.states.isEmpty, node.pairs.isEmpty, arguments.count <= 1 else {
+                throw fail(number, type, "it has parts that it never has")
+            }
+            let members = try sequence(arguments.first, number, type) + node.elements
+            return .record(type: type, try numbered(members, path))
+        case "builtins.complex", "builtins.slice", "builtins.range", "builtins.xrange":
+            try noState()
+            let names =
+                switch type {
+                case "builtins.complex": ["real", "imag"]
+                default: ["start", "stop", "step"]
+                }
+            guard arguments.count <= names.count else { throw fail(number, type, "it has \(arguments.count) arguments") }
+            var parts = StateDictionary()
+            for (key, argument) in zip(names, arguments) {
+                parts[key] = try tree(argument, path.appending(.text(key)))
+            }
+            return .record(type: type == "builtins.xrange" ? "builtins.range" : type, parts)
+        case "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar":
+            try noState()
+            return try numPyScalar(number, arguments)
+        case "torch.serialization._get_layout":
+            try noState()
+            guard arguments.count == 1, let layout = text(arguments[0]) else { throw fail(number, type, "it names no layout") }
+            return .record(type: "torch.layout", StateDictionary([("name", .string(layout))]))
+        case "numpy.dtype":
+            let element = try numPyElement(.node(number), at: number)
+            return .record(type: type, StateDictionary([("name", .string(element.name))]))
+        default:
+            throw fail(number, type, "it is called in a way that it never is")
+        }
+    }
+
+    private mutating func orderedDictionary(
+        _ number: Int, _ node: PickleGraph.Node, _ global: PickleGlobal, _ path: StatePath
+    ) throws -> StateTree {
+        let type = global.qualifiedName
+        var tag = type
+        var arguments = node.arguments[...]
+        if type == "collections.defaultdict", let factory = arguments.first {
+            arguments = arguments.dropFirst()
+            switch factory {
+            case .none: break
+            case .global(let index): tag = "\(type)(\(graph.globals[index].qualifiedName))"
+            default: throw fail(number, type, "its factory is no name")
+            }
+        }
+        guard arguments.count <= 1, node.elements.isEmpty else {
+            throw fail(number, type, "it has parts that it never has")
+        }
+        var pairs: [PickleGraph.Pair] = []
+        if let first = arguments.first { pairs = try self.pairs(first, number, type) }
+        pairs += node.pairs
+        for state in node.states { try readAttributes(state, number, type, path) }
+        return try dictionary(pairs, tag: tag, path)
+    }
+
+    /// Entries given as a list of pairs, or as a dictionary.
+    private func pairs(_ value: PickleValue, _ number: Int, _ type: String) throws -> [PickleGraph.Pair] {
+        if case .node(let index) = value, case .dictionary = graph.nodes[index].kind { return graph.nodes[index].pairs }
+        return try sequence(value, number, type).map { entry in
+            let parts = try sequence(entry, number, type)
+            guard parts.count == 2 else { throw fail(number, type, "an entry of it is no pair") }
+            return PickleGraph.Pair(key: parts[0], value: parts[1])
+        }
+    }
+
+    /// What a dictionary was given as an object: `_metadata` of a state dict has the versions of modules.
+    private mutating func readAttributes(
+        _ state: PickleValue, _ number: Int, _ type: String, _ path: StatePath
+    ) throws {
+        for attribute in try pairs(state, number, type) where text(attribute.key) == "_metadata" {
+            for entry in try dictionaryPairs(attribute.value, number, type) {
+                guard let module = text(entry.key) else { continue }
+                for fact in try dictionaryPairs(entry.value, number, type) where text(fact.key) == "version" {
+                    guard case .integer(let version) = fact.value, let version = version.int else { continue }
+                    let prefix = path.flatName
+                    let separator = prefix.isEmpty || module.isEmpty ? "" : "."
+                    modules.append(
+                        ModuleVersions.Module(path: prefix + separator + module, type: "", version: version))
+                }
+            }
+        }
+    }
+
+    private func dictionaryPairs(_ value: PickleValue, _ number: Int, _ type: String) throws -> [PickleGraph.Pair] {
+        guard case .node(let index) = value else { return [] }
+        let node = graph.nodes[index]
+        switch node.kind {
+        case .dictionary: return node.pairs
+        case .object: return try (node.arguments.first.map { try pairs($0, number, type) } ?? []) + node.pairs
+        default: return []
+        }
+    }
+
+    /// An object of a type that is not known, if such are to be kept: its parts are there, its type is a name.
+    private mutating func record(
+        _ number: Int, _ node: PickleGraph.Node, _ global: PickleGlobal, _ keywords: PickleValue?, _ path: StatePath
+    ) throws -> StateTree {
+        var type = global.qualifiedName
+        var arguments = node.arguments
+        // What classes without a function of their own are made by: the class is the first argument.
+        if type == "copyreg._reconstructor" || type == "copyreg.__newobj__", case .global(let index)? = arguments.first {
+            type = graph.globals[index].qualifiedName
+            arguments = type == "copyreg._reconstructor" ? Array(arguments.dropFirst(3)) : Array(arguments.dropFirst())
+            if global.name == "_reconstructor" { arguments = [] }
+        }
+        // An object that only has attributes: they are its parts.
+        if arguments.isEmpty, keywords == nil, node.elements.isEmpty, node.pairs.isEmpty, node.states.count == 1,
+            case .dictionary(let entries) = try tree(node.states[0], path)
+        {
+            return .record(type: type, StateDictionary(keyed: entries.map { ($0.key, $0.value) }))
+        }
+        var parts = StateDictionary()
+        if !arguments.isEmpty {
+            parts["arguments"] = .tuple(try elements(arguments, path.appending("arguments")))
+        }
+        if let keywords { parts["keywords"] = try tree(keywords, path.appending("keywords")) }
+        for (index, state) in node.states.enumerated() {
+            let key = index == 0 ? "state" : "state\(index + 1)"
+            parts[key] = try tree(state, path.appending(.text(key)))
+        }
+        if !node.elements.isEmpty {
+            parts["elements"] = .list(try elements(node.elements, path.appending("elements")))
+        }
+        if !node.pairs.isEmpty { parts["entries"] = try dictionary(node.pairs, tag: nil, path.appending("entries")) }
+        return .record(type: type, parts)
+    }
+
+    // MARK: Parts
+
+    /// The elements of a list or tuple; none if there is none.
+    func sequence(_ value: PickleValue?, _ number: Int, _ type: String) throws -> [PickleValue] {
+        guard let value else { return [] }
+        if case .node(let index) = value {
+            switch graph.nodes[index].kind {
+            case .list, .tuple: return graph.nodes[index].elements
+            case .object(.global(let callee), _) where graph.globals[callee].qualifiedName == "torch.Size":
+                return try sequence(graph.nodes[index].arguments.first, number, type)
+            default: break
+            }
+        }
+        throw fail(number, type, "a list or tuple is expected where something else is")
+    }
+
+    func text(_ value: PickleValue) -> String? {
+        switch value {
+        case .text(let text): text
+        case .byteString(let bytes): TorchInterpreter.text(bytes)
+        default: nil
+        }
+    }
+
+    func global(_ value: PickleValue) -> PickleGlobal? {
+        if case .global(let index) = value { graph.globals[index] } else { nil }
+    }
+
+    /// The bytes of a text whose characters stand for bytes.
+    private func encoded(_ arguments: [PickleValue], _ number: Int) throws -> [UInt8] {
+        guard arguments.count == 2, let encoding = text(arguments[1]),
+            ["latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"].contains(encoding.lowercased())
+        else { throw fail(number, "_codecs.encode", "Latin-1 is the only encoding that bytes are written by") }
+        guard case .text(let text) = arguments[0] else {
+            if case .byteString(let bytes) = arguments[0] { return bytes }
+            throw fail(number, "_codecs.encode", "it encodes something that is no text")
+        }
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(text.utf8.count)
+        for scalar in text.unicodeScalars {
+            guard let byte = UInt8(exactly: scalar.value) else {
+                throw fail(number, "_codecs.encode", "a character of the text is none of Latin-1")
+            }
+            bytes.append(byte)
+        }
+        return bytes
+    }
+
+    /// The bytes that `bytes(...)` or `bytearray(...)` is called with.
+    func bytes(_ arguments: [PickleValue], _ number: Int, _ type: String) throws -> [UInt8] {
+        if arguments.count == 2 { return try encoded(arguments, number) }
+        guard arguments.count <= 1 else { throw fail(number, type, "it has \(arguments.count) arguments") }
+        guard let argument = arguments.first else { return [] }
+        if let bytes = try bytes(argument) { return bytes }
+        return try sequence(argument, number, type).map { value in
+            guard case .integer(let integer) = value, let byte = integer.int.flatMap({ UInt8(exactly: $0) }) else {
+                throw fail(number, type, "something in it is no byte")
+            }
+            return byte
+        }
+    }
+
+    /// The bytes that a value is, if it is bytes.
+    func bytes(_ value: PickleValue) throws -> [UInt8]? {
+        switch value {
+        case .bytes(let bytes), .byteString(let bytes): return bytes
+        case .node(let index):
+            guard case .object(.global(let callee), _) = graph.nodes[index].kind else { return nil }
+            switch graph.globals[callee].qualifiedName {
+            case "_codecs.encode": return try encoded(graph.nodes[index].arguments, index)
+            case "builtins.bytes", "builtins.bytearray":
+                return try bytes(graph.nodes[index].arguments, index, graph.globals[callee].qualifiedName)
+            default: return nil
+            }
+        default: return nil
+        }
+    }
+}
+
+extension StatePath {
+    func appending(_ key: StateKey) -> StatePath { StatePath(keys + [key]) }
+}

@@ -1,0 +1,324 @@
+import NNStore
+
+/// Writes a state tree as the pickle of a PyTorch file.
+struct TorchPickler {
+    private(set) var report = ExportReport()
+    private var writer = PickleWriter()
+    private let plan: SavePlan
+    private let file: String
+    private var modules: [ModuleVersions.Module]
+    /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
+    private let untyped: Set<Storage>
+
+    init(_ plan: SavePlan, modules: [ModuleVersions.Module], file: String) {
+        self.plan = plan
+        self.modules = modules
+        self.file = file
+        untyped = plan.storagesOfSeveralDTypes
+    }
+
+    var bytes: [UInt8] { writer.bytes }
+
+    mutating func write(_ state: StateTree) throws {
+        try write(state, StatePath())
+        writer.finish()
+        if let module = modules.first {
+            report.dropped.append(
+                "versions of \(modules.count) modules: \(quoted(module.path)) and what follows it belong to no dictionary of the state")
+        }
+    }
+
+    private static func place(_ path: StatePath) -> String { path.keys.isEmpty ? "the root" : quoted(path.flatName) }
+
+    private mutating func note(_ path: StatePath, _ node: StateTree, became what: String) {
+        report.converted.append("\(TorchPickler.place(path)): \(node.plainKind) became \(what)")
+    }
+
+    private mutating func write(_ node: StateTree, _ path: StatePath) throws {
+        guard path.keys.count <= StateTree.maximumDepth else {
+            throw InteropError.invalidTree(path: "", reason: "it is deeper than \(StateTree.maximumDepth) levels")
+        }
+        switch node {
+        case .null: writer.operation(.none)
+        case .boolean(let value): writer.boolean(value)
+        case .integer(let value):
+            if !writer.integer(value) {
+                writer.text(value.description)
+                note(path, node, became: "a text, since it has more than 255 bytes")
+            }
+        case .double(let value): writer.double(value)
+        case .string(let text): writer.text(text)
+        case .bytes(let bytes): writeBytes(bytes, node, path)
+        case .scalar(let value): try writeScalar(value, node, path)
+        case .array(let value):
+            try writeList(value.plainElements, path)
+            note(path, node, became: "a list")
+        case .strings(let texts): try writeList(texts.map { .string($0) }, path)
+        case .list(let elements, let tag):
+            try writeList(elements, path)
+            if let tag { report.converted.append("\(TorchPickler.place(path)): a \(quoted(tag)) became a list") }
+        case .tuple(let elements, let tag): try writeTuple(elements, tag: tag, path)
+        case .dictionary(let entries): try writeDictionary(entries, path)
+        case .record(let type, let parts): try writeRecord(type, parts, node, path)
+        case .tensor(let tensor): try write(tensor, path)
+        }
+    }
+
+    // MARK: Plain values
+
+    private mutating func writeBytes(_ bytes: [UInt8], _ node: StateTree, _ path: StatePath) {
+        if bytes.isEmpty {
+            // They would be a call of bytes(), which the safe loader does not make.
+            writer.text("")
+            return note(path, node, became: "an empty text")
+        }
+        writer.global("_codecs", "encode")
+        var text = String.UnicodeScalarView()
+        for byte in bytes { text.append(Unicode.Scalar(byte)) }
+        writer.text(String(text))
+        writer.text("latin1")
+        writer.operation(.tuple2)
+        writer.operation(.reduce)
+    }
+
+    private mutating func writeScalar(_ value: TypedValue, _ node: StateTree, _ path: StatePath) throws {
+        let element = value.plainElements.first ?? .null
+        try write(element, path)
+        note(path, node, became: element.plainKind)
+    }
+
+    private mutating func writeList(_ elements: [StateTree], _ path: StatePath) throws {
+        writer.operation(.emptyList)
+        if elements.isEmpty { return }
+        writer.operation(.mark)
+        for (index, element) in elements.enumerated() { try write(element, path.appending(.integer(index))) }
+        writer.operation(.appends)
+    }
+
+    private mutating func writeTuple(_ elements: [StateTree], tag: String?, _ path: StatePath) throws {
+        let isSize = tag == "torch.Size"
+        if isSize { writer.global("torch", "Size") }
+        writer.operation(.mark)
+        for (index, element) in elements.enumerated() { try write(element, path.appending(.integer(index))) }
+        writer.operation(.tuple)
+        if isSize {
+            writer.operation(.tuple1)
+            writer.operation(.reduce)
+        } else if let tag {
+            report.converted.append("\(TorchPickler.place(path)): a \(quoted(tag)) became a tuple")
+        }
+    }
+
+    // MARK: Dictionaries
+
+    private mutating func writeDictionary(_ entries: StateDictionary, _ path: StatePath) throws {
+        let versions = takeModules(below: path)
+        let kind = entries.tag ?? ""
+        // Only a dictionary with attributes can have versions.
+        if kind == "collections.OrderedDict" || kind == "collections.Counter" || !versions.isEmpty {
+            writer.global("collections", kind == "collections.Counter" ? "Counter" : "OrderedDict")
+            writer.operation(.emptyTuple)
+            writer.operation(.reduce)
+        } else {
+            writer.operation(.emptyDict)
+            if !kind.isEmpty { report.converted.append("\(TorchPickler.place(path)): a \(quoted(kind)) became a dictionary") }
+        }
+        if !entries.isEmpty {
+            writer.operation(.mark)
+            for (key, value) in entries {
+                write(key)
+                try write(value, path.appending(key))
+            }
+            writer.operation(.setItems)
+        }
+        if !versions.isEmpty { write(versions, below: path) }
+    }
+
+    private mutating func write(_ key: StateKey) {
+        switch key {
+        case .text(let text): writer.text(text)
+        case .integer(let value): writer.integer(value)
+        }
+    }
+
+    /// The modules whose versions belong to the dictionary at `path`: it is itself one, and no dictionary around it was.
+    private mutating func takeModules(below path: StatePath) -> [ModuleVersions.Module] {
+        if modules.isEmpty { return [] }
+        let name = path.flatName
+        guard modules.contains(where: { $0.path == name }) else { return [] }
+        let prefix = name.isEmpty ? "" : name + "."
+        let taken = modules.filter { $0.path == name || $0.path.hasPrefix(prefix) }
+        modules.removeAll { $0.path == name || $0.path.hasPrefix(prefix) }
+        return taken
+    }
+
+    /// `_metadata` of a state dict: by the path of each module its version.
+    private mutating func write(_ versions: [ModuleVersions.Module], below path: StatePath) {
+        let prefix = path.keys.isEmpty ? 0 : path.flatName.utf8.count + 1
+        writer.operation(.emptyDict)
+        writer.text("_metadata")
+        writer.global("collections", "OrderedDict")
+        writer.operation(.emptyTuple)
+        writer.operation(.reduce)
+        writer.operation(.mark)
+        for module in versions {
+            writer.text(String(decoding: module.path.utf8.dropFirst(prefix), as: UTF8.self))
+            writer.operation(.emptyDict)
+            writer.text("version")
+            writer.integer(module.version)
+            writer.operation(.setItem)
+        }
+        writer.operation(.setItems)
+        writer.operation(.setItem)
+        writer.operation(.build)
+    }
+
+    // MARK: Records
+
+    private mutating func writeRecord(
+        _ type: String, _ parts: StateDictionary, _ node: StateTree, _ path: StatePath
+    ) throws {
+        switch type {
+        case "builtins.dict", "collections.OrderedDict", "collections.Counter":
+            guard parts.allSatisfy({ $0.value.pair != nil }) else { break }
+            if type == "builtins.dict" {
+                writer.operation(.emptyDict)
+            } else {
+                writer.global("collections", String(type.dropFirst("collections.".count)))
+                writer.operation(.emptyTuple)
+                writer.operation(.reduce)
+            }
+            writer.operation(.mark)
+            for (key, part) in parts {
+                for (index, half) in part.pair!.enumerated() {
+                    try write(half, path.appending(key).appending(.integer(index)))
+                }
+            }
+            return writer.operation(.setItems)
+        case "builtins.set":
+            writer.global("__builtin__", "set")
+            try writeList(parts.map(\.value), path)
+            writer.operation(.tuple1)
+            return writer.operation(.reduce)
+        case "builtins.str":
+            guard case .bytes(let bytes)? = parts["utf8"], parts.count == 1 else { break }
+            return writer.brokenText(bytes)
+        case "torch.device":
+            guard case .string(let kind)? = parts["type"] else { break }
+            writer.global("torch", "device")
+            writer.text(kind)
+            if let index = parts["index"]?.int { writer.integer(index) }
+            writer.operation(parts["index"]?.int == nil ? .tuple1 : .tuple2)
+            return writer.operation(.reduce)
+        case "torch.dtype":
+            guard case .string(let name)? = parts["name"], let dtype = TorchDType(named: name) else { break }
+            return writer.global("torch", dtype.name)
+        default: break
+        }
+        report.converted.append("\(TorchPickler.place(path)): a record of type \(quoted(type)) became a dictionary")
+        try writeDictionary(StateDictionary(keyed: parts.map { ($0.key, $0.value) }), path)
+    }
+
+    // MARK: Tensors
+
+    private mutating func write(_ tensor: StateTensor, _ path: StatePath) throws {
+        var tensor = tensor
+        let element: TorchDType
+        if let known = TorchDType(tensor.dtype), known.dtype.elementsPerBlock == 1 || tensor.fits(known) {
+            element = known
+        } else {
+            // Blocks that PyTorch has no dtype for: their bytes.
+            guard let bytes = try tensor.asBytes(), let byte = TorchDType(named: "uint8") else {
+                throw InteropError.unsupportedDType(
+                    file: file, format: "PyTorch", tensor: path.flatName, dtype: tensor.dtype.name)
+            }
+            note(path, .tensor(tensor), became: "its bytes, since PyTorch has no \(tensor.dtype)")
+            tensor = bytes
+            element = byte
+        }
+        let isParameter = tensor.tag == "torch.nn.parameter.Parameter"
+        if let tag = tensor.tag, !isParameter, tag != "numpy.ndarray" {
+            report.converted.append("\(TorchPickler.place(path)): a \(quoted(tag)) became a tensor")
+        }
+        let isFloat = ["float", "complex", "bfloat"].contains { element.name.hasPrefix($0) }
+        let requiresGrad = tensor.requiresGrad && isFloat
+        if isParameter { writer.global("torch._utils", "_rebuild_parameter") }
+        let isTyped = element.storageClass != nil && !untyped.contains(tensor.storage)
+        writer.global("torch._utils", isTyped ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3")
+        writer.operation(.mark)
+        writeStorage(of: tensor, isTyped ? element : nil)
+        let pairs = element.dtype.elementsPerBlock
+        writer.integer(tensor.layout.offset / pairs)
+        var shape = tensor.shape
+        var strides = tensor.layout.strides
+        if pairs > 1, let last = shape.indices.last {
+            shape[last] /= pairs
+            strides = strides.enumerated().map { $0.offset == last ? 1 : $0.element / pairs }
+        }
+        writer.integers(shape)
+        writer.integers(strides)
+        writer.boolean(requiresGrad && !isParameter)
+        writeNoHooks()
+        if !isTyped { writer.global("torch", element.name) }
+        writer.operation(.tuple)
+        writer.operation(.reduce)
+        if isParameter {
+            writer.boolean(requiresGrad)
+            writeNoHooks()
+            writer.operation(.tuple3)
+            writer.operation(.reduce)
+        }
+    }
+
+    private mutating func writeNoHooks() {
+        writer.global("collections", "OrderedDict")
+        writer.operation(.emptyTuple)
+        writer.operation(.reduce)
+    }
+
+    /// ("storage", class, key, location, number of elements).
+    private mutating func writeStorage(of tensor: StateTensor, _ element: TorchDType?) {
+        let id = plan.ids[tensor.storage]!
+        writer.operation(.mark)
+        writer.text("storage")
+        if let element {
+            writer.global("torch", element.storageClass ?? "")
+        } else {
+            writer.global("torch.storage", "UntypedStorage")
+        }
+        writer.text(String(id - 1))
+        writer.text("cpu")
+        writer.integer(plan.byteCounts[id - 1] / (element?.elementSize ?? 1))
+        writer.operation(.tuple)
+        writer.operation(.binPersID)
+    }
+}
+
+extension StateTensor {
+    /// Whether the rows are whole pairs, as PyTorch's 4-bit floats are counted.
+    fileprivate func fits(_ element: TorchDType) -> Bool {
+        let pairs = element.dtype.elementsPerBlock
+        guard let last = shape.last, let step = layout.strides.last else { return false }
+        return last % pairs == 0 && step == 1 && layout.strides.dropLast().allSatisfy { $0 % pairs == 0 }
+            && layout.offset % pairs == 0
+    }
+
+    /// The tensor's blocks as bytes, if they stand one after another: in rows where rows are whole blocks.
+    fileprivate func asBytes() throws -> StateTensor? {
+        guard layout.isContiguous else { return nil }
+        let block = dtype.elementsPerBlock
+        var bytes = [layout.byteCount]
+        if let row = shape.last, row % block == 0 {
+            bytes = shape.dropLast() + [row / block * dtype.bytesPerBlock]
+        }
+        return try StateTensor(
+            storage: storage, layout: try TensorLayout(.u8, shape: bytes, offset: layout.byteRange.lowerBound))
+    }
+}
+
+extension StateTree {
+    /// The two elements, if this is a pair.
+    fileprivate var pair: [StateTree]? {
+        if case .tuple(let elements, nil) = self, elements.count == 2 { elements } else { nil }
+    }
+}
