@@ -51,16 +51,25 @@ public struct OpenOptions: Sendable {
     /// 16 MiB more.
     public var maximumDecodedByteCount: Int?
 
+    /// What arrays of a NumPy file are to be read as whose bytes NumPy has no type for, by their names; by the empty name that of
+    /// an `.npy` file.
+    public var dtypes: [String: DType]
+    /// Whether members of an archive that no tensor can be are passed over instead of refusing the file.
+    public var skipsUnsupported: Bool
+
     /// The usual limits, and notes observed.
     public init(
         limits: ReadLimits = ReadLimits(), ignoresAliasNote: Bool = false, keepsUnknownTypes: Bool = false,
-        maximumLogicalByteCount: Int? = nil, maximumDecodedByteCount: Int? = nil
+        maximumLogicalByteCount: Int? = nil, maximumDecodedByteCount: Int? = nil,
+        dtypes: [String: DType] = [:], skipsUnsupported: Bool = false
     ) {
         self.limits = limits
         self.ignoresAliasNote = ignoresAliasNote
         self.keepsUnknownTypes = keepsUnknownTypes
         self.maximumLogicalByteCount = maximumLogicalByteCount
         self.maximumDecodedByteCount = maximumDecodedByteCount
+        self.dtypes = dtypes
+        self.skipsUnsupported = skipsUnsupported
     }
 
     func maximumDecodedByteCount(fileSize: Int) -> Int {
@@ -96,7 +105,10 @@ public enum CheckpointFiles {
         case .safetensors: return try SafetensorsFile.open(source, options: options)
         case .archive:
             let archive = try ZipArchive(source, version, options: options)
-            return try PyTorchFile(archive, source, version, options)
+            return ZipTorchFile.looksLikePyTorch(archive)
+                ? try PyTorchFile(archive, source, version, options)
+                : try NumPyArchive(archive, source, version, options)
+        case .numPyArray: return try NumPyFile.open(source, options: options)
         case .pickle: return try PyTorchFile(legacy: source, version, options)
         case .unknown(let found): throw InteropError.unknownFormat(file: source.name, found: found)
         }

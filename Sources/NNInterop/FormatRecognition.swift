@@ -7,6 +7,7 @@ enum FormatRecognition {
         case safetensors
         /// A zip archive, of PyTorch's or NumPy's: its records tell.
         case archive
+        case numPyArray
         /// A pickle, or what begins with one: PyTorch's old format does.
         case pickle
         /// None that can be read; what it looks like, for the message.
@@ -21,6 +22,7 @@ enum FormatRecognition {
         // With a length that is allowed this is nothing else: all the marks below make a number that is larger.
         let length = safetensorsLength(start)
         if let length, length <= SafetensorsHeader.maximumSize, start[8] == UInt8(ascii: "{") { return .safetensors }
+        if start.starts(with: NumPyHeader.magic) { return .numPyArray }
         if archiveMarks.contains(where: { start.starts(with: $0) }) { return .archive }
         if start.first == 0x80 && start.count > 1 && start[1] <= 5 || LegacyTorchFile.looksLegacy(start) { return .pickle }
         for (mark, name) in marks where start.starts(with: mark) {
@@ -45,7 +47,6 @@ enum FormatRecognition {
 
     private static let marks: [([UInt8], String)] = [
         (Array("GGUF".utf8), "a GGUF file"),
-        ([0x93] + Array("NUMPY".utf8), "a NumPy array"),
         ([0x89] + Array("HDF\r\n".utf8), "an HDF5 file (Keras)"),
         ([0x1f, 0x8b], "a gzip file"),
         ([0x28, 0xb5, 0x2f, 0xfd], "a zstd file"),

@@ -13,6 +13,8 @@ public enum InteropError: Error, Sendable, Equatable {
     case invalidSafetensors(file: String, SafetensorsProblem)
     /// The file is no valid zip archive.
     case invalidArchive(file: String, ArchiveProblem)
+    /// The file, or an entry of it, is no NumPy array of numbers.
+    case invalidNumPy(file: String, NumPyProblem)
     /// The pickle in a PyTorch file is none, or breaks a rule.
     case invalidPickle(file: String, PickleProblem)
     /// A pickle asks for a class or function that is not among those whose values are read; `offset` is in bytes.
@@ -51,6 +53,7 @@ public enum InteropError: Error, Sendable, Equatable {
         case .duplicateKey: "duplicate-key"
         case .invalidSafetensors(_, let problem): "safetensors-" + problem.code
         case .invalidArchive(_, let problem): "archive-" + problem.code
+        case .invalidNumPy(_, let problem): "numpy-" + problem.code
         case .invalidPickle(_, let problem): "pickle-" + problem.code
         case .refusedGlobal: "refused-global"
         case .invalidPyTorch: "invalid-pytorch"
@@ -84,6 +87,8 @@ extension InteropError: CustomStringConvertible {
             "\(file): invalid safetensors file: \(problem)"
         case .invalidArchive(let file, let problem):
             "\(file): invalid zip archive: \(problem)"
+        case .invalidNumPy(let file, let problem):
+            "\(file): invalid NumPy array: \(problem)"
         case .invalidPickle(let file, let problem):
             "\(file): \(problem)"
         case .refusedGlobal(let file, let name, let offset):

@@ -56,6 +56,7 @@ extension TorchInterpreter {
                 throw fail(number, type, "its bytes are no text")
             }
             return .string(text)
+        case .void: return .bytes(bytes)
         }
     }
 
@@ -107,29 +108,5 @@ extension TorchInterpreter {
         } catch StoreError.invalidLayout(let reason) {
             throw fail(number, type, reason)
         }
-    }
-}
-
-extension NumPyElement {
-    /// The bytes with each `size` of them turned round.
-    static func swapped(_ bytes: [UInt8], _ size: Int) -> [UInt8] {
-        if size == 1 { return bytes }
-        var bytes = bytes
-        for start in stride(from: 0, to: bytes.count - size + 1, by: size) {
-            bytes[start..<start + size].reverse()
-        }
-        return bytes
-    }
-
-    /// The text of UCS-4 units, without zeros at its end.
-    static func text(_ bytes: [UInt8]) -> String? {
-        var text = String.UnicodeScalarView()
-        for start in stride(from: 0, to: bytes.count, by: 4) {
-            let code = bytes[start..<start + 4].reversed().reduce(UInt32(0)) { $0 << 8 | UInt32($1) }
-            guard let scalar = Unicode.Scalar(code) else { return nil }
-            text.append(scalar)
-        }
-        while text.last?.value == 0 { text.removeLast() }
-        return String(text)
     }
 }
