@@ -109,6 +109,7 @@ public enum CheckpointFiles {
                 ? try PyTorchFile(archive, source, version, options)
                 : try NumPyArchive(archive, source, version, options)
         case .numPyArray: return try NumPyFile.open(source, options: options)
+        case .gguf: return try GGUFFile.open(source, options: options)
         case .pickle: return try PyTorchFile(legacy: source, version, options)
         case .unknown(let found): throw InteropError.unknownFormat(file: source.name, found: found)
         }
@@ -144,7 +145,7 @@ public struct ContainerFile: CheckpointFile {
     public var sourceFacts: [String: [UInt8]] {
         get throws {
             var facts: [String: [UInt8]] = [:]
-            for key in [SafetensorsFile.headerFact] {
+            for key in [SafetensorsFile.headerFact, GGUFFile.headerFact, GGUFFile.endFact] {
                 if let fact = try checkpoint.sourceFact(key) { facts[key] = fact }
             }
             return facts

@@ -65,4 +65,45 @@ extension CheckpointFile {
     ) throws -> ExportReport {
         try PyTorch.save(state(), metadata: metadata(), to: sink, options: options)
     }
+
+    /// Saves the file as a NumPy file at `path`.
+    ///
+    /// - Returns: what could not be written as it was.
+    /// - Throws: what reading the file and saving throw.
+    @discardableResult
+    public func saveAsNumPy(
+        to path: String, as kind: NumPy.Kind = .archive, options: NumPyOptions = NumPyOptions()
+    ) throws -> ExportReport {
+        try NumPy.save(state(), metadata: metadata(), to: path, as: kind, options: options)
+    }
+
+    /// Saves the file as a NumPy file to a sink, as ``saveAsNumPy(to:as:options:)-(String,_,_)`` does.
+    @discardableResult
+    public func saveAsNumPy(
+        to sink: any ByteSink, as kind: NumPy.Kind = .archive, options: NumPyOptions = NumPyOptions()
+    ) throws -> ExportReport {
+        try NumPy.save(state(), metadata: metadata(), to: sink, as: kind, options: options)
+    }
+
+    /// Saves the file as a GGUF file at `path`. What was a GGUF file and is unchanged comes out with the same bytes.
+    ///
+    /// - Parameter options: as for ``GGUF``; their source facts are replaced by the file's.
+    /// - Returns: what could not be written as it was.
+    /// - Throws: what reading the file and saving throw.
+    @discardableResult
+    public func saveAsGGUF(to path: String, options: GGUFOptions = GGUFOptions()) throws -> ExportReport {
+        try GGUF.save(state(), metadata: metadata(), to: path, options: completed(options))
+    }
+
+    /// Saves the file as a GGUF file to a sink, as ``saveAsGGUF(to:options:)-(String,_)`` does.
+    @discardableResult
+    public func saveAsGGUF(to sink: any ByteSink, options: GGUFOptions = GGUFOptions()) throws -> ExportReport {
+        try GGUF.save(state(), metadata: metadata(), to: sink, options: completed(options))
+    }
+
+    private func completed(_ options: GGUFOptions) throws -> GGUFOptions {
+        var options = options
+        options.sourceFacts = try sourceFacts
+        return options
+    }
 }

@@ -8,6 +8,7 @@ enum FormatRecognition {
         /// A zip archive, of PyTorch's or NumPy's: its records tell.
         case archive
         case numPyArray
+        case gguf
         /// A pickle, or what begins with one: PyTorch's old format does.
         case pickle
         /// None that can be read; what it looks like, for the message.
@@ -23,6 +24,7 @@ enum FormatRecognition {
         let length = safetensorsLength(start)
         if let length, length <= SafetensorsHeader.maximumSize, start[8] == UInt8(ascii: "{") { return .safetensors }
         if start.starts(with: NumPyHeader.magic) { return .numPyArray }
+        if start.starts(with: GGUFHeader.magic) { return .gguf }
         if archiveMarks.contains(where: { start.starts(with: $0) }) { return .archive }
         if start.first == 0x80 && start.count > 1 && start[1] <= 5 || LegacyTorchFile.looksLegacy(start) { return .pickle }
         for (mark, name) in marks where start.starts(with: mark) {
@@ -46,7 +48,6 @@ enum FormatRecognition {
     private static let archiveMarks = [Array("PK\u{3}\u{4}".utf8), Array("PK\u{5}\u{6}".utf8)]
 
     private static let marks: [([UInt8], String)] = [
-        (Array("GGUF".utf8), "a GGUF file"),
         ([0x89] + Array("HDF\r\n".utf8), "an HDF5 file (Keras)"),
         ([0x1f, 0x8b], "a gzip file"),
         ([0x28, 0xb5, 0x2f, 0xfd], "a zstd file"),

@@ -15,6 +15,8 @@ public enum InteropError: Error, Sendable, Equatable {
     case invalidArchive(file: String, ArchiveProblem)
     /// The file, or an entry of it, is no NumPy array of numbers.
     case invalidNumPy(file: String, NumPyProblem)
+    /// The file breaks a rule of the GGUF format.
+    case invalidGGUF(file: String, GGUFProblem)
     /// The pickle in a PyTorch file is none, or breaks a rule.
     case invalidPickle(file: String, PickleProblem)
     /// A pickle asks for a class or function that is not among those whose values are read; `offset` is in bytes.
@@ -54,6 +56,7 @@ public enum InteropError: Error, Sendable, Equatable {
         case .invalidSafetensors(_, let problem): "safetensors-" + problem.code
         case .invalidArchive(_, let problem): "archive-" + problem.code
         case .invalidNumPy(_, let problem): "numpy-" + problem.code
+        case .invalidGGUF(_, let problem): "gguf-" + problem.code
         case .invalidPickle(_, let problem): "pickle-" + problem.code
         case .refusedGlobal: "refused-global"
         case .invalidPyTorch: "invalid-pytorch"
@@ -77,7 +80,7 @@ extension InteropError: CustomStringConvertible {
     public var description: String {
         switch self {
         case .unknownFormat(let file, let found):
-            "\(file): not a checkpoint in a format that this program reads (NNStore container, safetensors): \(found)"
+            "\(file): not a checkpoint in a format that this program reads (NNStore container, safetensors, PyTorch, NumPy, GGUF): \(found)"
         case .invalidJSON(let file, let offset, let problem):
             "\(file): invalid JSON at byte \(offset): \(problem)"
         case .duplicateKey(let file, let offset, let key):
@@ -89,6 +92,8 @@ extension InteropError: CustomStringConvertible {
             "\(file): invalid zip archive: \(problem)"
         case .invalidNumPy(let file, let problem):
             "\(file): invalid NumPy array: \(problem)"
+        case .invalidGGUF(let file, let problem):
+            "\(file): invalid GGUF file: \(problem)"
         case .invalidPickle(let file, let problem):
             "\(file): \(problem)"
         case .refusedGlobal(let file, let name, let offset):

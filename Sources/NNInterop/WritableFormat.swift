@@ -6,6 +6,12 @@ public enum WritableFormat: String, Sendable, CaseIterable {
     case safetensors
     /// PyTorch's zip format: trees, tensors that share memory, plain values.
     case pytorch
+    /// An archive of NumPy arrays: tensors.
+    case npz
+    /// One NumPy array.
+    case npy
+    /// GGUF, llama.cpp's: tensors, quantised ones too, and typed metadata.
+    case gguf
     /// NNStore's container: everything.
     case nnck
 
@@ -30,7 +36,7 @@ public enum WritableFormat: String, Sendable, CaseIterable {
 
     /// The endings that mean a format in which nothing can be written: a container by such a name would be taken for what it
     /// is not.
-    private static let foreignEndings = ["pkl", "pickle", "npy", "npz", "gguf", "h5", "hdf5", "keras", "onnx", "zip"]
+    private static let foreignEndings = ["pkl", "pickle", "h5", "hdf5", "keras", "onnx", "zip"]
 
     /// The format for a file of a name: that of the ending, otherwise a container.
     ///

@@ -2,70 +2,20 @@ import NNStore
 
 /// What of a state tree and its metadata goes into a safetensors file, and what does not.
 struct SafetensorsEntries {
-    /// The tensors by flat name, in the order of the tree.
-    private(set) var tensors: [(name: String, tensor: StateTensor)] = []
-    private(set) var report = ExportReport()
-    /// The tensors, by number, that share a storage; in the order of their first ones.
-    private(set) var shared: [[Int]] = []
-    private let file: String
-    private var paths: [StateKey: StatePath] = [:]
+    private(set) var flat: FlatEntries
 
+    /// The entries of a tree.
+    ///
     /// - Parameter file: what messages call the destination.
-    init(file: String) { self.file = file }
-
-    /// Adds the tensors of a tree.
-    mutating func add(_ state: StateTree) throws {
-        try state.forEachNode { path, node in
-            guard path.keys.count <= StateTree.maximumDepth else {
-                throw InteropError.invalidTree(
-                    path: "", reason: "it is deeper than \(StateTree.maximumDepth) levels")
-            }
-            try add(node, at: path)
-        }
-        var byStorage: [Storage: [Int]] = [:]
-        for (number, tensor) in tensors.enumerated() { byStorage[tensor.tensor.storage, default: []].append(number) }
-        shared = byStorage.values.filter { $0.count > 1 }.sorted { $0[0] < $1[0] }
+    init(_ state: StateTree, file: String) throws {
+        flat = try FlatEntries(
+            state, file: file,
+            FlatEntries.Rules(
+                format: "safetensors", accepts: { SafetensorsHeader.dtypes[$0.name] == $0 },
+                reservedName: SafetensorsHeader.metadataKey))
     }
 
-    private mutating func add(_ node: StateTree, at path: StatePath) throws(InteropError) {
-        let place = path.keys.isEmpty ? "the root" : quoted(path.flatName)
-        switch node {
-        case .tensor(let tensor): try add(tensor, at: path)
-        case .record(let type, _):
-            report.converted.append(
-                "\(place): of the record of type \(quoted(type)) only the tensors were kept, by name")
-        case .dictionary, .list, .tuple:
-            if node.children.isEmpty, !path.keys.isEmpty {
-                report.dropped.append("\(place): \(node.plainKind), which is empty")
-            }
-        default: report.dropped.append("\(place): \(node.plainKind)")
-        }
-    }
-
-    private mutating func add(_ tensor: StateTensor, at path: StatePath) throws(InteropError) {
-        let name = path.flatName
-        if name == SafetensorsHeader.metadataKey { throw .reservedName(file: file, name: name) }
-        if let other = paths.updateValue(path, forKey: .text(name)) {
-            throw .ambiguousName(file: file, name: name, paths: [other.description, path.description])
-        }
-        guard SafetensorsHeader.dtypes[tensor.dtype.name] == tensor.dtype else {
-            throw .unsupportedDType(file: file, format: "safetensors", tensor: name, dtype: tensor.dtype.name)
-        }
-        tensors.append((name, tensor))
-    }
-
-    /// Refuses data out of all proportion to the storages: expanded tensors can stand for any number of bytes.
-    func checkDataSize(limit: Int?) throws(InteropError) {
-        let storages = Set(tensors.map(\.tensor.storage)).reduce(0) { saturating($0, $1.byteCount) }
-        let (product, overflow) = storages.multipliedReportingOverflow(by: 1024)
-        let limit = limit ?? saturating(overflow ? .max : product, 64 << 30)
-        let size = tensors.reduce(0) { saturating($0, $1.tensor.layout.byteCount) }
-        guard size <= limit else {
-            throw .limitExceeded(
-                file: file, what: "the size of the data, in bytes,", limit: limit,
-                found: size == .max ? "more than 2^63" : "\(size) (over storages of \(storages))")
-        }
-    }
+    private var file: String { flat.file }
 
     // MARK: Metadata
 
@@ -86,7 +36,7 @@ struct SafetensorsEntries {
                 continue
             }
             if SafetensorsHeader.isReserved(name) {
-                report.dropped.append("metadata \(quoted(name)): a key that NNStore keeps for itself")
+                flat.report.dropped.append("metadata \(quoted(name)): a key that NNStore keeps for itself")
                 continue
             }
             guard keys.insert(.text(name)).inserted else {
@@ -94,7 +44,7 @@ struct SafetensorsEntries {
                 throw InteropError.ambiguousName(file: file, name: "metadata " + name, paths: paths)
             }
             if case .integer = key {
-                report.converted.append("metadata \(quoted(name)): the integer key became a text")
+                flat.report.converted.append("metadata \(quoted(name)): the integer key became a text")
             }
             notes.append(SafetensorsHeader.Note(key: name, value: try text(of: value, name)))
         }
@@ -105,7 +55,7 @@ struct SafetensorsEntries {
         if case .string(let text) = value { return text }
         let json = try JSONValue(value)
         let text = if case .string(let text) = json { text } else { json.text() }
-        report.converted.append("metadata \(quoted(name)): \(value.plainKind) became the text \(quoted(text))")
+        flat.report.converted.append("metadata \(quoted(name)): \(value.plainKind) became the text \(quoted(text))")
         return text
     }
 
@@ -114,13 +64,13 @@ struct SafetensorsEntries {
     /// The groups to note: over the storages that tensors share.
     mutating func aliasGroups() throws(StoreError) -> [AliasGroup] {
         var groups: [AliasGroup] = []
-        for numbers in shared {
-            let members = numbers.map { AliasGroup.Member(entry: $0, layout: tensors[$0].tensor.layout) }
+        for numbers in flat.shared {
+            let members = numbers.map { AliasGroup.Member(entry: $0, layout: flat.tensors[$0].tensor.layout) }
             let group = try AliasGroup(byteCount: 0, members: members).normalised()
             let dataSize = members.reduce(0) { saturating($0, $1.layout.byteCount) }
             guard group.byteCount <= AliasGroup.maximumByteCount(dataSize: dataSize) else {
-                let names = numbers.map { quoted(tensors[$0].name) }.joined(separator: ", ")
-                report.converted.append(
+                let names = numbers.map { quoted(flat.tensors[$0].name) }.joined(separator: ", ")
+                flat.report.converted.append(
                     "\(names): share a storage of which they see less than a 64th, too little to note; "
                         + "they became tensors of their own")
                 continue
@@ -129,11 +79,6 @@ struct SafetensorsEntries {
         }
         return groups
     }
-}
-
-private func saturating(_ left: Int, _ right: Int) -> Int {
-    let (sum, overflow) = left.addingReportingOverflow(right)
-    return overflow ? .max : sum
 }
 
 extension StateTree {

@@ -12,22 +12,18 @@ struct SafetensorsExport {
         _ state: StateTree, metadata: StateTree, file: String, _ options: SafetensorsOptions
     ) throws {
         self.options = options
-        var entries = SafetensorsEntries(file: file)
-        try entries.add(state)
-        try entries.checkDataSize(limit: options.maximumDataSize)
+        var entries = try SafetensorsEntries(state, file: file)
+        try entries.flat.checkDataSize(limit: options.maximumDataSize)
         let notes = try entries.notes(of: metadata)
         let groups = try entries.aliasGroups()
-        if options.aliases == .fail, !entries.shared.isEmpty {
-            throw InteropError.sharedStorages(
-                file: file, groups: entries.shared.map { $0.map { entries.tensors[$0].name } })
+        if options.aliases == .fail { try entries.flat.checkNothingShared() }
+        if options.isStrict, !entries.flat.report.isEmpty {
+            throw InteropError.cannotHold(file: file, format: "safetensors", entries: entries.flat.report.lines)
         }
-        if options.isStrict, !entries.report.isEmpty {
-            throw InteropError.cannotHold(file: file, format: "safetensors", entries: entries.report.lines)
-        }
-        report = entries.report
-        tensors = entries.tensors.map(\.tensor)
+        report = entries.flat.report
+        tensors = entries.flat.tensors.map(\.tensor)
         let usual = try SafetensorsHeader(
-            arranging: entries.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file
+            arranging: entries.flat.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file
         )
         if let original = options.sourceFacts[SafetensorsFile.headerFact],
             let parsed = usual.equivalent(original, aliases: groups, file: file)

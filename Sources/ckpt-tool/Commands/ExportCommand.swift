@@ -5,9 +5,9 @@ import NNStore
 struct ExportCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export",
-        abstract: "Writes a checkpoint in another format: safetensors, PyTorch, or an NNStore container.",
+        abstract: "Writes a checkpoint in another format: safetensors, PyTorch, NumPy, GGUF, or an NNStore container.",
         discussion: """
-            The format follows the name's ending (.safetensors, .pt, .pth, .bin, .nnck) unless --to gives it. What the format can't hold \
+            The format follows the name's ending (.safetensors, .pt, .pth, .bin, .ckpt, .npz, .npy, .gguf, .nnck) unless --to gives it. What the format can't hold \
             is told on standard error.
 
             Examples:
@@ -19,6 +19,11 @@ struct ExportCommand: ParsableCommand {
     enum Aliases: String, ExpressibleByArgument, CaseIterable {
         case note
         case fail
+    }
+
+    enum BF16: String, ExpressibleByArgument, CaseIterable {
+        case bytes
+        case f32 = "F32"
     }
 
     @Argument(help: "The checkpoint to export.", completion: .file())
@@ -39,6 +44,11 @@ struct ExportCommand: ParsableCommand {
 
     @Flag(help: "Refuse instead of leaving out or converting what the format can't hold.")
     var strict = false
+
+    @Option(
+        name: .customLong("bf16-as"),
+        help: "How NumPy, which has no BF16, gets it: as bytes of which it does not know what they are, or as F32.")
+    var bf16As = BF16.bytes
 
     @Option(help: "The most bytes to write; expanded tensors can stand for any number of them.")
     var maxBytes: Int?
@@ -105,7 +115,22 @@ struct ExportCommand: ParsableCommand {
             return output == "-"
                 ? try opened.saveAsPyTorch(to: StandardOutput.sink, options: options)
                 : try opened.saveAsPyTorch(to: output, options: options)
-        default:
+        case .npz, .npy:
+            let options = NumPyOptions(
+                existing: destination.existing, isStrict: strict, writesBF16AsF32: bf16As == .f32,
+                maximumDataSize: maxBytes, progress: { progress.update($0, $1) })
+            let kind: NumPy.Kind = to == .npy ? .array : .archive
+            return output == "-"
+                ? try opened.saveAsNumPy(to: StandardOutput.sink, as: kind, options: options)
+                : try opened.saveAsNumPy(to: output, as: kind, options: options)
+        case .gguf:
+            let options = GGUFOptions(
+                existing: destination.existing, isStrict: strict, maximumDataSize: maxBytes,
+                progress: { progress.update($0, $1) })
+            return output == "-"
+                ? try opened.saveAsGGUF(to: StandardOutput.sink, options: options)
+                : try opened.saveAsGGUF(to: output, options: options)
+        case .safetensors, nil:
             let options = SafetensorsOptions(
                 existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
                 maximumDataSize: maxBytes, progress: { progress.update($0, $1) })

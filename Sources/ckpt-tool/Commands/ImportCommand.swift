@@ -14,6 +14,7 @@ struct ImportCommand: ParsableCommand {
 
             Examples:
               ckpt-tool import model.safetensors -o model.nnck
+              ckpt-tool import training.pt -o training.nnck
               ckpt-tool import model.safetensors -o - | ssh host 'cat > model.nnck'
               ckpt-tool import old.nnck -o small.nnck --compression smallest
             """)
@@ -42,14 +43,11 @@ struct ImportCommand: ParsableCommand {
     @Flag(help: "Print one JSON object.")
     var json = false
 
-    /// Endings of formats that import does not write.
-    private static let foreignEndings = [".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".npz", ".npy", ".gguf"]
-
     func validate() throws {
-        if let ending = ImportCommand.foreignEndings.first(where: { output.lowercased().hasSuffix($0) }) {
+        if let format = WritableFormat(ending: output), format != .nnck {
+            let name = output.split(separator: ".").dropLast().joined(separator: ".")
             throw ValidationError(
-                "\(output): import writes NNStore containers; name it \(output.dropLast(ending.count)).nnck"
-                    + (ending == ".safetensors" ? ", or use export to write safetensors" : ""))
+                "\(output): import writes NNStore containers; name it \(name).nnck, or use export to write \(format.rawValue)")
         }
         if output == "-", Terminal.outputIsTerminal {
             throw ValidationError("standard output is a terminal; a container is no text")
