@@ -51,7 +51,9 @@ let package = Package(
         // Other formats, to and from state trees.
         .target(
             name: "NNInterop",
-            dependencies: ["NNStore", "CZlib"],
+            dependencies: [
+                "NNStore", "CZlib", .product(name: "SystemPackage", package: "swift-system"),
+            ],
             swiftSettings: strict),
         // What the driver's library expects, which is opened when the program runs.
         .target(name: "CCUDA", exclude: ["kernels"]),

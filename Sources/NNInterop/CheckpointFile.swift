@@ -87,12 +87,15 @@ public struct OpenOptions: Sendable {
 
 /// Opens files of all formats.
 public enum CheckpointFiles {
-    /// Opens the file at `path` in the format that its contents say; its name does not matter.
+    /// Opens the file at `path` in the format that its contents say; its name does not matter. The path of a folder stands for
+    /// the one checkpoint, or the one index of shards, that is in it.
     ///
     /// - Throws: ``InteropError/unknownFormat(file:found:)`` if it is in none that is known; ``NNStore/StoreError`` if it
     ///   can't be read or is a broken container; what the format's reader throws.
     public static func open(_ path: String, options: OpenOptions = OpenOptions()) throws -> any CheckpointFile {
-        try open(FileSource(path: path), options: options)
+        let isFolder = try SystemCall.status(path)?.kind == .folder
+        return try open(
+            FileSource(path: isFolder ? try CheckpointFolder.checkpoint(in: path) : path), options: options)
     }
 
     /// Opens the file that `source` holds.
@@ -110,6 +113,13 @@ public enum CheckpointFiles {
                 : try NumPyArchive(archive, source, version, options)
         case .numPyArray: return try NumPyFile.open(source, options: options)
         case .gguf: return try GGUFFile.open(source, options: options)
+        case .json:
+            guard let file = source as? FileSource else {
+                throw InteropError.unsupported(
+                    file: source.name, what: "an index of shards by itself",
+                    advice: "open it by its path, beside its shards")
+            }
+            return try ShardedModel(file, options)
         case .pickle: return try PyTorchFile(legacy: source, version, options)
         case .unknown(let found): throw InteropError.unknownFormat(file: source.name, found: found)
         }

@@ -9,6 +9,8 @@ enum FormatRecognition {
         case archive
         case numPyArray
         case gguf
+        /// JSON, as an index of shards is.
+        case json
         /// A pickle, or what begins with one: PyTorch's old format does.
         case pickle
         /// None that can be read; what it looks like, for the message.
@@ -26,7 +28,9 @@ enum FormatRecognition {
         if start.starts(with: NumPyHeader.magic) { return .numPyArray }
         if start.starts(with: GGUFHeader.magic) { return .gguf }
         if archiveMarks.contains(where: { start.starts(with: $0) }) { return .archive }
-        if start.first == 0x80 && start.count > 1 && start[1] <= 5 || LegacyTorchFile.looksLegacy(start) { return .pickle }
+        if start.first == 0x80 && start.count > 1 && start[1] <= 5 || LegacyTorchFile.looksLegacy(start) {
+            return .pickle
+        }
         for (mark, name) in marks where start.starts(with: mark) {
             return .unknown("it looks like \(name), which is not supported yet")
         }
@@ -37,6 +41,7 @@ enum FormatRecognition {
         if let length, length < 1 << 40, [0x7b, 0x5b, 0x20, 0x09, 0x0a, 0x0d].contains(start[8]) {
             return .safetensors
         }
+        if ShardIndex.looksLikeJSON(start) { return .json }
         return .unknown(appearance(of: start))
     }
 

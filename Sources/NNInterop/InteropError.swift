@@ -17,6 +17,8 @@ public enum InteropError: Error, Sendable, Equatable {
     case invalidNumPy(file: String, NumPyProblem)
     /// The file breaks a rule of the GGUF format.
     case invalidGGUF(file: String, GGUFProblem)
+    /// An index of shards does not fit itself or the shards.
+    case invalidShards(file: String, problem: String)
     /// The pickle in a PyTorch file is none, or breaks a rule.
     case invalidPickle(file: String, PickleProblem)
     /// A pickle asks for a class or function that is not among those whose values are read; `offset` is in bytes.
@@ -57,6 +59,7 @@ public enum InteropError: Error, Sendable, Equatable {
         case .invalidArchive(_, let problem): "archive-" + problem.code
         case .invalidNumPy(_, let problem): "numpy-" + problem.code
         case .invalidGGUF(_, let problem): "gguf-" + problem.code
+        case .invalidShards: "invalid-shards"
         case .invalidPickle(_, let problem): "pickle-" + problem.code
         case .refusedGlobal: "refused-global"
         case .invalidPyTorch: "invalid-pytorch"
@@ -94,6 +97,8 @@ extension InteropError: CustomStringConvertible {
             "\(file): invalid NumPy array: \(problem)"
         case .invalidGGUF(let file, let problem):
             "\(file): invalid GGUF file: \(problem)"
+        case .invalidShards(let file, let problem):
+            "\(file): invalid sharded model: \(problem)"
         case .invalidPickle(let file, let problem):
             "\(file): \(problem)"
         case .refusedGlobal(let file, let name, let offset):

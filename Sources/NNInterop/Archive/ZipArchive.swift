@@ -50,7 +50,8 @@ struct ZipArchive: Sendable {
         }
         self.byName = byName
         let decoded = entries.reduce(0) { sum, entry in
-            entry.method == .stored ? sum : sum.addingReportingOverflow(entry.byteCount).overflow ? .max : sum + entry.byteCount
+            entry.method == .stored
+                ? sum : sum.addingReportingOverflow(entry.byteCount).overflow ? .max : sum + entry.byteCount
         }
         let limit = options.maximumDecodedByteCount(fileSize: version.byteCount)
         guard decoded <= limit else {

@@ -34,7 +34,8 @@ struct ZipDirectory {
             throw error(
                 .structure(
                     offset: end.directory.lowerBound + position,
-                    problem: "the directory has \(bytes.count - position) bytes more than its \(end.count) entries take"))
+                    problem: "the directory has \(bytes.count - position) bytes more than its \(end.count) entries take"
+                ))
         }
         var extents = [Range<Int>](repeating: 0..<0, count: rows.count)
         var last: (name: String, end: Int) = ("", 0)
@@ -89,23 +90,30 @@ struct ZipDirectory {
                 offset == wide.offset || offset == 0xffff_ffff
             else {
                 throw error(
-                    .structure(offset: wide.place, problem: "the two end records say different things of the directory"))
+                    .structure(offset: wide.place, problem: "the two end records say different things of the directory")
+                )
             }
             (count, size, offset) = (wide.count, wide.size, wide.offset)
             directoryEnd = wide.place
         } else if isMarked {
-            throw error(.structure(offset: tailStart + place, problem: "the end record says there is a larger one, which is not there"))
+            throw error(
+                .structure(
+                    offset: tailStart + place, problem: "the end record says there is a larger one, which is not there")
+            )
         }
         guard offset <= UInt64(directoryEnd), size == UInt64(directoryEnd) - offset else {
             throw error(
                 .structure(
                     offset: tailStart + place,
-                    problem: "the directory is said to have \(size) bytes from byte \(offset) on, but has to end at byte \(directoryEnd)"))
+                    problem:
+                        "the directory is said to have \(size) bytes from byte \(offset) on, but has to end at byte \(directoryEnd)"
+                ))
         }
         // A row of the directory takes 46 bytes at least.
         guard count <= size / 46 else {
             throw error(
-                .structure(offset: tailStart + place, problem: "\(count) entries do not fit a directory of \(size) bytes"))
+                .structure(
+                    offset: tailStart + place, problem: "\(count) entries do not fit a directory of \(size) bytes"))
         }
         return End(directory: Int(offset)..<directoryEnd, count: Int(count))
     }
@@ -190,7 +198,8 @@ struct ZipDirectory {
         }
         let header = try bytes(at: row.offset, count: ZipDirectory.headerSize)
         guard header.word(0) == 0x0403_4b50 else {
-            throw error(.structure(offset: row.offset, problem: "no header of \(quoted(row.name)) is where the directory says"))
+            throw error(
+                .structure(offset: row.offset, problem: "no header of \(quoted(row.name)) is where the directory says"))
         }
         guard header.half(6) == row.flags else { throw contradiction("flags") }
         guard header.half(8) == row.method else { throw contradiction("method") }
@@ -221,9 +230,11 @@ struct ZipDirectory {
     private mutating func checkDescriptor(of row: Row, at place: Int, before end: Int) throws {
         let found = try bytes(at: place, count: min(24, end - place))
         guard found.count >= 16, found.word(0) == 0x0807_4b50 else { return }
-        let isNarrow = found.word(8) == UInt32(truncatingIfNeeded: row.encodedSize)
+        let isNarrow =
+            found.word(8) == UInt32(truncatingIfNeeded: row.encodedSize)
             && found.word(12) == UInt32(truncatingIfNeeded: row.decodedSize)
-        let isWide = found.count >= 24 && found.long(8) == UInt64(row.encodedSize)
+        let isWide =
+            found.count >= 24 && found.long(8) == UInt64(row.encodedSize)
             && found.long(16) == UInt64(row.decodedSize)
         guard found.word(4) == row.crc, isNarrow || isWide else {
             throw error(.contradiction(entry: row.name, offset: place, field: "checksum or size"))
@@ -283,7 +294,9 @@ private struct WideFields {
         guard narrow == 0xffff_ffff else { return Int(narrow) }
         guard let wide = values.popFirst(), let value = Int(exactly: wide), value < 1 << 62 else {
             throw error(
-                .structure(offset: place, problem: "the large size or place of \(quoted(entry)) is not there, or is too large"))
+                .structure(
+                    offset: place, problem: "the large size or place of \(quoted(entry)) is not there, or is too large")
+            )
         }
         return value
     }

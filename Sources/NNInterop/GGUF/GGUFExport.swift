@@ -27,7 +27,8 @@ struct GGUFExport {
             }
             usual.metadata[name] = typed.value
             if typed.isConverted {
-                entries.report.converted.append("metadata \(quoted(name)): \(value.plainKind) became \(typed.value.plainKind)")
+                entries.report.converted.append(
+                    "metadata \(quoted(name)): \(value.plainKind) became \(typed.value.plainKind)")
             }
         }
         if !ModuleVersions.read(from: metadata).isEmpty {
@@ -49,7 +50,9 @@ struct GGUFExport {
             else {
                 throw InteropError.cannotHold(
                     file: file, format: "GGUF",
-                    entries: ["\(quoted(name)): names have at most 63 bytes, tensors 4 dimensions and whole blocks in rows"])
+                    entries: [
+                        "\(quoted(name)): names have at most 63 bytes, tensors 4 dimensions and whole blocks in rows"
+                    ])
             }
             usual.tensors.append(GGUFHeader.Tensor(name: name, layout: layout, offset: end))
             end = usual.padded(end + layout.byteCount)
@@ -66,11 +69,13 @@ struct GGUFExport {
             header = parsed
             headerBytes = original
         } else {
-            if let original = options.sourceFacts[GGUFFile.headerFact], original.count > 8, original[6] | original[7] != 0,
+            if let original = options.sourceFacts[GGUFFile.headerFact], original.count > 8,
+                original[6] | original[7] != 0,
                 tensors.contains(where: { $0.dtype.elementsPerBlock > 1 })
             {
                 throw InteropError.unsupported(
-                    file: file, what: "quantised tensors of a big-endian file with changes", advice: "export them unchanged")
+                    file: file, what: "quantised tensors of a big-endian file with changes",
+                    advice: "export them unchanged")
             }
             header = usual
             headerBytes = usualBytes
@@ -83,7 +88,9 @@ struct GGUFExport {
     private static func equivalent(_ original: [UInt8], to usual: [UInt8], file: String) -> GGUFHeader? {
         var reader = GGUFHeaderReader(
             MemorySource(original, name: file), SourceVersion(byteCount: original.count), limits: ReadLimits())
-        guard let (parsed, dataOffset) = try? reader.read(checksData: false), dataOffset >= original.count else { return nil }
+        guard let (parsed, dataOffset) = try? reader.read(checksData: false), dataOffset >= original.count else {
+            return nil
+        }
         var plain = GGUFHeader()
         plain.alignment = parsed.alignment
         plain.metadata = parsed.metadata.withoutLibraryEntries

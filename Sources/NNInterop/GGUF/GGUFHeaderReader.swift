@@ -88,7 +88,8 @@ struct GGUFHeaderReader {
         if key == GGUFHeader.alignmentKey {
             guard let alignment = GGUFHeader.alignment(value) else {
                 throw error(
-                    .value(key: key, offset: typeOffset, problem: "is no power of two as an unsigned integer of 32 bits"))
+                    .value(
+                        key: key, offset: typeOffset, problem: "is no power of two as an unsigned integer of 32 bits"))
             }
             header.alignment = alignment
         }
@@ -195,7 +196,9 @@ struct GGUFHeaderReader {
             throw error(
                 .shape(
                     tensor: name, offset: offset,
-                    problem: "has rows of \(extents.first ?? 1) elements, which are no whole blocks of \(dtype.elementsPerBlock)"))
+                    problem:
+                        "has rows of \(extents.first ?? 1) elements, which are no whole blocks of \(dtype.elementsPerBlock)"
+                ))
         }
         let layout = try layout(dtype, extents.reversed(), of: name, at: offset)
         let dataOffset = try integer(8)

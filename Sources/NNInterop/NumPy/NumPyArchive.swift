@@ -43,7 +43,9 @@ public struct NumPyArchive: CheckpointFile {
             let name = entry.name.hasSuffix(".npy") ? String(entry.name.dropLast(4)) : entry.name
             // NumPy gives the name to the member that has it whole.
             if name != entry.name, archive.entry(named: name) != nil {
-                skipped.append("\(quoted(entry.name)): another member is called \(quoted(name)), which is the one that NumPy gives")
+                skipped.append(
+                    "\(quoted(entry.name)): another member is called \(quoted(name)), which is the one that NumPy gives"
+                )
                 continue
             }
             let place = "\(source.name), \(entry.name)"

@@ -57,9 +57,12 @@ struct NumPyExport {
     private static func note(on dtype: DType, widens: Bool) -> String? {
         if widens { return "BF16 became F32" }
         switch dtype {
-        case .bf16: return "BF16 became bytes (<V2), since NumPy has no such type; in Python, array.view(ml_dtypes.bfloat16) has it"
+        case .bf16:
+            return
+                "BF16 became bytes (<V2), since NumPy has no such type; in Python, array.view(ml_dtypes.bfloat16) has it"
         case .f8E4M3, .f8E5M2, .f8E4M3FNUZ, .f8E5M2FNUZ, .f8E8M0:
-            return "\(dtype) became bytes (|V1), since NumPy has no such type; in Python, array.view(...) of a type of ml_dtypes has it"
+            return
+                "\(dtype) became bytes (|V1), since NumPy has no such type; in Python, array.view(...) of a type of ml_dtypes has it"
         default: return nil
         }
     }

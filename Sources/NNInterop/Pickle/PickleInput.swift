@@ -42,7 +42,8 @@ struct PickleInput {
             let next = try byte()
             if next == UInt8(ascii: "\n") { return line }
             guard line.count < limit else {
-                throw error(.length(offset: start, operation: operation, length: "more than \(limit)", available: limit))
+                throw error(
+                    .length(offset: start, operation: operation, length: "more than \(limit)", available: limit))
             }
             line.append(next)
         }

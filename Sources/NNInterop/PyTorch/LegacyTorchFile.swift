@@ -10,7 +10,9 @@ struct LegacyTorchFile {
     let storages: any TorchStorages
 
     /// What the first pickle is: 0x1950a86a20f9469cfc6c.
-    private static let magic = StateInteger(twosComplement: [0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19])
+    private static let magic = StateInteger(twosComplement: [
+        0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19,
+    ])
 
     /// Whether a file may be of this format, by its first bytes: a pickle of the magic number.
     static func looksLegacy(_ start: [UInt8]) -> Bool {
@@ -37,11 +39,13 @@ struct LegacyTorchFile {
                 advice: "save what is in it with torch.save")
         }
         let first = try next { global in
-            throw notTorch(" and that asks for \(quoted(global.qualifiedName)) at byte \(global.offset); nothing was run")
+            throw notTorch(
+                " and that asks for \(quoted(global.qualifiedName)) at byte \(global.offset); nothing was run")
         }
         guard case .integer(let number) = first.root, number == LegacyTorchFile.magic else { throw notTorch() }
         guard case .integer(let version1001) = try next(noGlobals).root, version1001.int == 1001 else {
-            throw InteropError.invalidPyTorch(file: source.name, problem: "its version is not 1001, the only one of the old format")
+            throw InteropError.invalidPyTorch(
+                file: source.name, problem: "its version is not 1001, the only one of the old format")
         }
         _ = try next(noGlobals)
         let start = input.offset
@@ -92,7 +96,8 @@ struct LegacyStorages: TorchStorages {
             let size = reference.rootByteCount ?? reference.byteCount
             let element = reference.element?.elementSize ?? 1
             if let known = sizes[reference.key], known.bytes != size {
-                throw fail("storage \(quoted(reference.key)) has \(known.bytes) bytes in one place and \(size) in another")
+                throw fail(
+                    "storage \(quoted(reference.key)) has \(known.bytes) bytes in one place and \(size) in another")
             }
             if sizes[reference.key] == nil { sizes[reference.key] = (size, element) }
         }
@@ -103,16 +108,23 @@ struct LegacyStorages: TorchStorages {
                 throw fail("storage \(quoted(key)) belongs to nothing in the file, so that its size can't be known")
             }
             guard version.byteCount - offset >= 8 else {
-                throw fail("it ends at byte \(version.byteCount), before storage \(quoted(key)) at byte \(offset); it was cut")
+                throw fail(
+                    "it ends at byte \(version.byteCount), before storage \(quoted(key)) at byte \(offset); it was cut")
             }
-            let count = try source.bytes(offset..<offset + 8, of: version).withRawSpan { $0.littleEndian(at: 0, as: Int64.self) }
+            let count = try source.bytes(offset..<offset + 8, of: version).withRawSpan {
+                $0.littleEndian(at: 0, as: Int64.self)
+            }
             let (bytes, overflow) = count.multipliedReportingOverflow(by: Int64(size.element))
             guard !overflow, bytes == size.bytes else {
-                throw fail("storage \(quoted(key)) at byte \(offset) is said to have \(count) elements, its tensors' pickle says \(size.bytes / size.element)")
+                throw fail(
+                    "storage \(quoted(key)) at byte \(offset) is said to have \(count) elements, its tensors' pickle says \(size.bytes / size.element)"
+                )
             }
             offset += 8
             guard version.byteCount - offset >= size.bytes else {
-                throw fail("storage \(quoted(key)) at byte \(offset) takes \(size.bytes) bytes, \(version.byteCount - offset) are there; the file was cut")
+                throw fail(
+                    "storage \(quoted(key)) at byte \(offset) takes \(size.bytes) bytes, \(version.byteCount - offset) are there; the file was cut"
+                )
             }
             guard spans.updateValue(offset..<offset + size.bytes, forKey: key) == nil else {
                 throw fail("storage \(quoted(key)) is there twice")
@@ -129,7 +141,9 @@ struct LegacyStorages: TorchStorages {
         _ key: String, byteCount: Int, _ fail: (String) -> InteropError
     ) throws -> any StorageBacking {
         guard let span = spans[key] else { throw fail("storage \(quoted(key)) is not in the file") }
-        guard span.count == byteCount else { throw fail("storage \(quoted(key)) has \(span.count) bytes, not \(byteCount)") }
+        guard span.count == byteCount else {
+            throw fail("storage \(quoted(key)) has \(span.count) bytes, not \(byteCount)")
+        }
         return FileSpan(source, version, start: span.lowerBound, byteCount: byteCount)
     }
 }

@@ -19,7 +19,9 @@ struct TorchDType: Sendable, Hashable {
     }
 
     /// A dtype whose elements no format but PyTorch's gives a meaning: kept as the bytes that they are.
-    private static func opaque(_ name: String, _ ours: String, _ size: Int = 1, _ storageClass: String? = nil, component: Int? = nil)
+    private static func opaque(
+        _ name: String, _ ours: String, _ size: Int = 1, _ storageClass: String? = nil, component: Int? = nil
+    )
         -> TorchDType
     {
         guard let dtype = try? DType(name: ours, elementsPerBlock: 1, bytesPerBlock: size) else {

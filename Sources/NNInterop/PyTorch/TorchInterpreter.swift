@@ -202,7 +202,9 @@ struct TorchInterpreter {
             return .tuple(try elements(try sequence(arguments.first, number, type), path), tag: "torch.Size")
         case "torch.device":
             try noState()
-            guard (1...2).contains(arguments.count) else { throw fail(number, type, "it has \(arguments.count) arguments") }
+            guard (1...2).contains(arguments.count) else {
+                throw fail(number, type, "it has \(arguments.count) arguments")
+            }
             var parts = StateDictionary()
             for (key, argument) in zip(["type", "index"], arguments) {
                 parts[key] = try tree(argument, path.appending(.text(key)))
@@ -227,7 +229,9 @@ struct TorchInterpreter {
                 case "builtins.complex": ["real", "imag"]
                 default: ["start", "stop", "step"]
                 }
-            guard arguments.count <= names.count else { throw fail(number, type, "it has \(arguments.count) arguments") }
+            guard arguments.count <= names.count else {
+                throw fail(number, type, "it has \(arguments.count) arguments")
+            }
             var parts = StateDictionary()
             for (key, argument) in zip(names, arguments) {
                 parts[key] = try tree(argument, path.appending(.text(key)))
@@ -238,7 +242,9 @@ struct TorchInterpreter {
             return try numPyScalar(number, arguments)
         case "torch.serialization._get_layout":
             try noState()
-            guard arguments.count == 1, let layout = text(arguments[0]) else { throw fail(number, type, "it names no layout") }
+            guard arguments.count == 1, let layout = text(arguments[0]) else {
+                throw fail(number, type, "it names no layout")
+            }
             return .record(type: "torch.layout", StateDictionary([("name", .string(layout))]))
         case "numpy.dtype":
             let element = try numPyElement(.node(number), at: number)
@@ -317,7 +323,8 @@ struct TorchInterpreter {
         var type = global.qualifiedName
         var arguments = node.arguments
         // What classes without a function of their own are made by: the class is the first argument.
-        if type == "copyreg._reconstructor" || type == "copyreg.__newobj__", case .global(let index)? = arguments.first {
+        if type == "copyreg._reconstructor" || type == "copyreg.__newobj__", case .global(let index)? = arguments.first
+        {
             type = graph.globals[index].qualifiedName
             arguments = type == "copyreg._reconstructor" ? Array(arguments.dropFirst(3)) : Array(arguments.dropFirst())
             if global.name == "_reconstructor" { arguments = [] }

@@ -28,7 +28,9 @@ extension TorchInterpreter {
         // (version, byte order, ...): the rest is about fields, which those that are known have not.
         if let state = node.states.last {
             let parts = try sequence(state, index, type)
-            guard parts.count >= 2, let order = text(parts[1]) else { throw fail(index, type, "its state has no byte order") }
+            guard parts.count >= 2, let order = text(parts[1]) else {
+                throw fail(index, type, "its state has no byte order")
+            }
             element.isBigEndian = order == ">"
         }
         return element
@@ -48,7 +50,9 @@ extension TorchInterpreter {
             let ordered = element.isBigEndian ? NumPyElement.swapped(bytes, componentSize) : bytes
             return .scalar(try TypedValue(dtype, bytes: ordered))
         case .bytes(let length):
-            guard bytes.count == length else { throw fail(number, type, "\(bytes.count) bytes for one of \(element.name)") }
+            guard bytes.count == length else {
+                throw fail(number, type, "\(bytes.count) bytes for one of \(element.name)")
+            }
             return .bytes(bytes)
         case .text(let length):
             let ordered = element.isBigEndian ? NumPyElement.swapped(bytes, 4) : bytes

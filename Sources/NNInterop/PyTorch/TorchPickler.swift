@@ -24,7 +24,8 @@ struct TorchPickler {
         writer.finish()
         if let module = modules.first {
             report.dropped.append(
-                "versions of \(modules.count) modules: \(quoted(module.path)) and what follows it belong to no dictionary of the state")
+                "versions of \(modules.count) modules: \(quoted(module.path)) and what follows it belong to no dictionary of the state"
+            )
         }
     }
 
@@ -121,7 +122,9 @@ struct TorchPickler {
             writer.operation(.reduce)
         } else {
             writer.operation(.emptyDict)
-            if !kind.isEmpty { report.converted.append("\(TorchPickler.place(path)): a \(quoted(kind)) became a dictionary") }
+            if !kind.isEmpty {
+                report.converted.append("\(TorchPickler.place(path)): a \(quoted(kind)) became a dictionary")
+            }
         }
         if !entries.isEmpty {
             writer.operation(.mark)

@@ -17,7 +17,9 @@ extension TorchInterpreter {
         ])
         switch scheme.name {
         case "per_tensor_affine", "per_tensor_symmetric":
-            guard quantizer.count == 3 else { throw fail(number, type, "\(scheme.name) wants a scale and a zero point") }
+            guard quantizer.count == 3 else {
+                throw fail(number, type, "\(scheme.name) wants a scale and a zero point")
+            }
             parts["scale"] = try tree(quantizer[1], path.appending("scale"))
             parts["zero_point"] = try tree(quantizer[2], path.appending("zero_point"))
             guard parts["scale"]?.double != nil, parts["zero_point"]?.int != nil else {
@@ -59,7 +61,9 @@ extension TorchInterpreter {
         let data = try sequence(arguments[1], number, type)
         let isCoordinates = layout == "torch.sparse_coo"
         let names = isCoordinates ? ["indices", "values"] : ["compressed_indices", "plain_indices", "values"]
-        let known = ["torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc"]
+        let known = [
+            "torch.sparse_coo", "torch.sparse_csr", "torch.sparse_csc", "torch.sparse_bsr", "torch.sparse_bsc",
+        ]
         guard known.contains(layout), (names.count + 1...names.count + 2).contains(data.count) else {
             throw fail(number, type, "\(quoted(layout)) with \(data.count) parts is no layout that is known")
         }
@@ -124,7 +128,10 @@ private struct SparseIndices {
     func checkCoordinates(_ indices: StateTensor, _ values: StateTensor) throws {
         guard indices.shape.count == 2, indices.shape[0] <= shape.count, let count = values.shape.first,
             indices.shape[1] == count
-        else { throw fail("its indices have shape \(indices.shape), its values \(values.shape), which do not belong together") }
+        else {
+            throw fail(
+                "its indices have shape \(indices.shape), its values \(values.shape), which do not belong together")
+        }
         let dimensions = indices.shape[0]
         guard Array(values.shape.dropFirst()) == Array(shape[dimensions...]) else {
             throw fail("its values have shape \(values.shape), which are none of a tensor of \(shape)")
@@ -147,7 +154,8 @@ private struct SparseIndices {
         let isBlocked = layout.contains("_bs")
         let batch = compressed.shape.count - 1
         guard batch >= 0, plain.shape.count == batch + 1, shape.count >= batch + 2,
-            compressed.shape.prefix(batch) == shape.prefix(batch)[...], plain.shape.prefix(batch) == shape.prefix(batch)[...],
+            compressed.shape.prefix(batch) == shape.prefix(batch)[...],
+            plain.shape.prefix(batch) == shape.prefix(batch)[...],
             values.shape.count >= batch + 1 + (isBlocked ? 2 : 0), values.shape.prefix(batch + 1) == plain.shape[...]
         else { throw fail("its indices and values have shapes that do not belong together") }
         var rows = shape[batch]

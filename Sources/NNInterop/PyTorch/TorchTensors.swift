@@ -26,7 +26,8 @@ extension TorchInterpreter {
         case "torch._utils._rebuild_tensor":
             try expect(4...4)
             return try withState(
-                try tensor(number, type, arguments, dtype: nil, requiresGrad: nil, metadata: nil), node, number, type, path)
+                try tensor(number, type, arguments, dtype: nil, requiresGrad: nil, metadata: nil), node, number, type,
+                path)
         case "torch._utils._rebuild_tensor_v2":
             try expect(6...7)
             let tensor = try tensor(
@@ -62,12 +63,16 @@ extension TorchInterpreter {
         case "torch._utils._rebuild_device_tensor_from_numpy", "torch._utils._rebuild_xla_tensor":
             try expect(4...4)
             let inner = try tree(arguments[0], path)
-            guard case .tensor(var tensor) = inner else { throw fail(number, type, "it is made of something that is no array") }
+            guard case .tensor(var tensor) = inner else {
+                throw fail(number, type, "it is made of something that is no array")
+            }
             tensor.tag = nil
             tensor.requiresGrad = try boolean(arguments[3], number, type)
             let wanted = try dtype(arguments[1], number, type)
             guard wanted.dtype == tensor.dtype else {
-                throw fail(number, type, "an array of \(tensor.dtype) is to become \(wanted.name), which would be another tensor")
+                throw fail(
+                    number, type,
+                    "an array of \(tensor.dtype) is to become \(wanted.name), which would be another tensor")
             }
             return .tensor(tensor)
         case "torch._utils._rebuild_device_tensor_from_cpu_tensor":
@@ -147,21 +152,25 @@ extension TorchInterpreter {
     ) throws(StoreError) -> TensorLayout {
         func product(_ left: Int, _ right: Int) throws(StoreError) -> Int {
             let (product, overflow) = left.multipliedReportingOverflow(by: right)
-            guard !overflow else { throw .invalidLayout(reason: "shape \(shape) with strides \(strides) overflows 63 bits") }
+            guard !overflow else {
+                throw .invalidLayout(reason: "shape \(shape) with strides \(strides) overflows 63 bits")
+            }
             return product
         }
         guard strides.count == shape.count else {
             throw .invalidLayout(reason: "\(strides.count) strides for \(shape.count) dimensions")
         }
         guard reference.byteOffset % element.elementSize == 0 else {
-            throw .invalidLayout(reason: "its storage begins at byte \(reference.byteOffset) of another one, inside an element")
+            throw .invalidLayout(
+                reason: "its storage begins at byte \(reference.byteOffset) of another one, inside an element")
         }
         let (offset, overflow) = offset.addingReportingOverflow(reference.byteOffset / element.elementSize)
         guard !overflow else { throw .invalidLayout(reason: "offset \(offset) overflows 63 bits") }
         let pairs = element.dtype.elementsPerBlock
         if pairs == 1 { return try TensorLayout(element.dtype, shape: shape, strides: strides, offset: offset) }
         guard let last = shape.indices.last, strides[last] == 1 || shape[last] <= 1 else {
-            throw .invalidLayout(reason: "\(element.name) with shape \(shape) and strides \(strides): its pairs are not in rows")
+            throw .invalidLayout(
+                reason: "\(element.name) with shape \(shape) and strides \(strides): its pairs are not in rows")
         }
         var ours = shape
         ours[last] = try product(shape[last], pairs)
@@ -236,10 +245,13 @@ extension TorchInterpreter {
         }
         guard let state = node.states.first else {
             // As it was made, it is empty.
-            guard let dtype = TorchDType(storageClass: String(type.split(separator: ".").last!.dropLast(6)) + "Storage") else {
-                return .tensor(try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(.f32, shape: [0])))
+            guard let dtype = TorchDType(storageClass: String(type.split(separator: ".").last!.dropLast(6)) + "Storage")
+            else {
+                return .tensor(
+                    try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(.f32, shape: [0])))
             }
-            return .tensor(try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(dtype.dtype, shape: [0])))
+            return .tensor(
+                try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(dtype.dtype, shape: [0])))
         }
         let parts = try sequence(state, number, type)
         guard parts.count == 4 else { throw fail(number, type, "its state has \(parts.count) parts, 4 are expected") }
@@ -284,7 +296,9 @@ extension TorchInterpreter {
     private mutating func rebuiltFromType(
         _ arguments: [PickleValue], _ states: [PickleValue], _ number: Int, _ type: String, _ path: StatePath
     ) throws -> StateTree {
-        guard let function = global(arguments[0]) else { throw fail(number, type, "what it calls is no name; nothing was run") }
+        guard let function = global(arguments[0]) else {
+            throw fail(number, type, "what it calls is no name; nothing was run")
+        }
         let parts = try sequence(arguments[2], number, type)
         var node = PickleGraph.Node(kind: graph.nodes[number].kind, offset: graph.nodes[number].offset)
         node.arguments = parts
@@ -306,7 +320,9 @@ extension TorchInterpreter {
         if let known = tensors[number] { return known }
         let type = "a storage"
         let (reference, storages, node) = try storageReference(.node(number), number, type)
-        guard let element = reference.element ?? TorchDType(named: "uint8") else { throw fail(number, type, "it has no dtype") }
+        guard let element = reference.element ?? TorchDType(named: "uint8") else {
+            throw fail(number, type, "it has no dtype")
+        }
         let storage = try storage(
             reference, storages, node, element, isConjugate: false, isNegative: false, number, type)
         let layout = try layout(
@@ -327,7 +343,8 @@ extension TorchInterpreter {
         switch graph.nodes[index].kind {
         case .persistent(let identity):
             return (try TorchStorageReference(identity, graph, at: index, self), storages, nil)
-        case .object(.global(let callee), _) where graph.globals[callee].qualifiedName == "torch.storage._load_from_bytes":
+        case .object(.global(let callee), _)
+        where graph.globals[callee].qualifiedName == "torch.storage._load_from_bytes":
             if let known = nested[index] { return (known.reference, known.storages, index) }
             let found = try loadFromBytes(index)
             nested[index] = found
@@ -353,7 +370,8 @@ extension TorchInterpreter {
         let inner = TorchInterpreter(
             file.graph, name: source.name, storages: file.storages, options: options, fileSize: bytes.count,
             nesting: nesting + 1)
-        guard case .node(let root) = file.graph.root, case .persistent(let identity) = file.graph.nodes[root].kind else {
+        guard case .node(let root) = file.graph.root, case .persistent(let identity) = file.graph.nodes[root].kind
+        else {
             throw fail(index, type, "what is in the bytes is no storage")
         }
         return (try TorchStorageReference(identity, file.graph, at: root, inner), file.storages)

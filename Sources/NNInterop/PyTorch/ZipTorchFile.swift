@@ -27,7 +27,11 @@ struct ZipTorchFile {
             throw fail("it has no data.pkl")
         }
         let folder = String(pickle.name.dropLast("data.pkl".count))
-        guard pickles.count == 1 else { throw fail("it has \(pickles.count) records called data.pkl: \(pickles.map { quoted($0.name) }.joined(separator: ", "))") }
+        guard pickles.count == 1 else {
+            throw fail(
+                "it has \(pickles.count) records called data.pkl: \(pickles.map { quoted($0.name) }.joined(separator: ", "))"
+            )
+        }
         if archive.entry(named: folder + "constants.pkl") != nil {
             throw InteropError.unsupported(
                 file: source.name, what: "a TorchScript program",
@@ -59,7 +63,8 @@ struct ZipTorchFile {
             let text = String(decoding: try archive.bytes(of: entry).prefix(20), as: UTF8.self)
             guard let version = Int(text.prefix { $0.isNumber }), (1...10).contains(version) else {
                 throw InteropError.unsupported(
-                    file: source.name, what: "version \(quoted(text)) of the format", advice: "versions 1 to 10 are read")
+                    file: source.name, what: "version \(quoted(text)) of the format",
+                    advice: "versions 1 to 10 are read")
             }
         }
         storages = ZipStorages(archive: archive, folder: folder, isBigEndian: isBigEndian)
@@ -75,7 +80,9 @@ private struct ZipStorages: TorchStorages {
         _ key: String, byteCount: Int, _ fail: (String) -> InteropError
     ) throws -> any StorageBacking {
         let name = "\(folder)data/\(key)"
-        guard let entry = archive.entry(named: name) else { throw fail("its storage, the record \(quoted(name)), is not in the file") }
+        guard let entry = archive.entry(named: name) else {
+            throw fail("its storage, the record \(quoted(name)), is not in the file")
+        }
         guard entry.byteCount == byteCount else {
             throw fail("its storage has \(byteCount) bytes, the record \(quoted(name)) \(entry.byteCount)")
         }

@@ -23,7 +23,8 @@ struct SafetensorsExport {
         report = entries.flat.report
         tensors = entries.flat.tensors.map(\.tensor)
         let usual = try SafetensorsHeader(
-            arranging: entries.flat.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups, file: file
+            arranging: entries.flat.tensors.map { ($0.name, $0.tensor.layout) }, metadata: notes, aliases: groups,
+            file: file
         )
         if let original = options.sourceFacts[SafetensorsFile.headerFact],
             let parsed = usual.equivalent(original, aliases: groups, file: file)

@@ -50,7 +50,9 @@ struct TransformedBacking: StorageBacking {
     private func apply(to bytes: inout MutableRawSpan, upTo count: Int) {
         let size = transform.swappedSize
         if size > 1 { bytes.reverseEach(size, upTo: count) }
-        for byte in transform.signBytes { bytes.flipHighestBits(from: byte, stride: transform.elementSize, upTo: count) }
+        for byte in transform.signBytes {
+            bytes.flipHighestBits(from: byte, stride: transform.elementSize, upTo: count)
+        }
     }
 }
 

@@ -14,6 +14,7 @@ struct ExportCommand: ParsableCommand {
               ckpt-tool export model.nnck -o model.safetensors
               ckpt-tool export model.nnck -o model.safetensors --aliases fail --strict
               ckpt-tool export training.nnck -o training.pt
+              ckpt-tool export model.nnck -o model.safetensors --shard-size 5GB
             """)
 
     enum Aliases: String, ExpressibleByArgument, CaseIterable {
@@ -50,6 +51,11 @@ struct ExportCommand: ParsableCommand {
         help: "How NumPy, which has no BF16, gets it: as bytes of which it does not know what they are, or as F32.")
     var bf16As = BF16.bytes
 
+    @Option(
+        help: ArgumentHelp(
+            "Write several files of at most this size, with an index (safetensors and PyTorch).", valueName: "size"))
+    var shardSize: ByteSizeArgument?
+
     @Option(help: "The most bytes to write; expanded tensors can stand for any number of them.")
     var maxBytes: Int?
 
@@ -62,6 +68,9 @@ struct ExportCommand: ParsableCommand {
         if to == nil { to = WritableFormat(ending: output) }
         if output == "-", Terminal.outputIsTerminal {
             throw ValidationError("standard output is a terminal; a checkpoint is no text")
+        }
+        if shardSize != nil, output == "-" || to != .safetensors && to != .pytorch {
+            throw ValidationError("--shard-size is for files of safetensors and PyTorch")
         }
         guard to != nil else {
             throw ValidationError(
@@ -80,10 +89,14 @@ struct ExportCommand: ParsableCommand {
         for line in report?.dropped ?? [] { Terminal.error("\(printable(output)): left out \(printable(line))") }
         for line in report?.converted ?? [] { Terminal.error("\(printable(output)): changed \(printable(line))") }
         if output == "-" { return }
-        let written = try SystemCall.status(output)?.byteCount ?? 0
+        let index = output + ".index.json"
+        let isSharded = try shardSize != nil && SystemCall.status(index) != nil
+        let name = isSharded ? index : output
+        let written =
+            isSharded ? try CheckpointFiles.open(index).byteCount : try SystemCall.status(output)?.byteCount ?? 0
         if json {
             JSONOutput.print([
-                "source": .string(source), "file": .string(output), "format": .string(to?.rawValue ?? ""),
+                "source": .string(source), "file": .string(name), "format": .string(to?.rawValue ?? ""),
                 "tensors": .integer(listing.tensors.count), "file_bytes": .integer(written),
                 "seconds": JSONValue(progress.seconds),
                 "dropped": .array((report?.dropped ?? []).map { .string($0) }),
@@ -91,7 +104,7 @@ struct ExportCommand: ParsableCommand {
             ])
         } else {
             Terminal.print(
-                "\(printable(output)): \(to?.rawValue ?? ""), \(Quantities.count(listing.tensors.count, "tensor")), "
+                "\(printable(name)): \(to?.rawValue ?? ""), \(Quantities.count(listing.tensors.count, "tensor")), "
                     + "\(Quantities.bytes(written)), \(Quantities.seconds(progress.seconds))")
         }
     }
@@ -112,6 +125,11 @@ struct ExportCommand: ParsableCommand {
         case .pytorch:
             let options = PyTorchOptions(
                 existing: destination.existing, isStrict: strict, progress: { progress.update($0, $1) })
+            if let shardSize {
+                return try ShardedExport.save(
+                    opened.state(), metadata: opened.metadata(), to: output, as: .pytorch(options),
+                    maximumShardSize: shardSize.byteCount)
+            }
             return output == "-"
                 ? try opened.saveAsPyTorch(to: StandardOutput.sink, options: options)
                 : try opened.saveAsPyTorch(to: output, options: options)
@@ -134,6 +152,11 @@ struct ExportCommand: ParsableCommand {
             let options = SafetensorsOptions(
                 existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
                 maximumDataSize: maxBytes, progress: { progress.update($0, $1) })
+            if let shardSize {
+                return try ShardedExport.save(
+                    opened.state(), metadata: opened.metadata(), to: output, as: .safetensors(options),
+                    maximumShardSize: shardSize.byteCount)
+            }
             return output == "-"
                 ? try opened.saveAsSafetensors(to: StandardOutput.sink, options: options)
                 : try opened.saveAsSafetensors(to: output, options: options)
@@ -142,3 +165,20 @@ struct ExportCommand: ParsableCommand {
 }
 
 extension WritableFormat: ExpressibleByArgument {}
+
+/// `500MB`, `5GB`, `2GiB` or a number of bytes.
+struct ByteSizeArgument: ExpressibleByArgument {
+    let byteCount: Int
+
+    init?(argument: String) {
+        let units = ["KB": 1000, "MB": 1_000_000, "GB": 1_000_000_000, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30]
+        let digits = argument.prefix { $0.isASCII && $0.isNumber }
+        let unit = argument.dropFirst(digits.count).drop { $0 == " " }
+        guard let number = Int(digits), number > 0, let factor = unit.isEmpty ? 1 : units[String(unit)] else {
+            return nil
+        }
+        let (product, overflow) = number.multipliedReportingOverflow(by: factor)
+        guard !overflow else { return nil }
+        byteCount = product
+    }
+}

@@ -47,7 +47,8 @@ struct ImportCommand: ParsableCommand {
         if let format = WritableFormat(ending: output), format != .nnck {
             let name = output.split(separator: ".").dropLast().joined(separator: ".")
             throw ValidationError(
-                "\(output): import writes NNStore containers; name it \(name).nnck, or use export to write \(format.rawValue)")
+                "\(output): import writes NNStore containers; name it \(name).nnck, or use export to write \(format.rawValue)"
+            )
         }
         if output == "-", Terminal.outputIsTerminal {
             throw ValidationError("standard output is a terminal; a container is no text")
