@@ -4,7 +4,7 @@ extension Module {
     /// Saves all parameters and persistent buffers, with the types and versions of the modules. What is tied is saved once
     /// and stays tied.
     ///
-    /// A name that ends in `.safetensors` gives a file of that format, all other names a container. An existing file is
+    /// A name that ends in `.safetensors`, `.pt` or another format's ending gives a file of that format, all other names a container. An existing file is
     /// replaced in one step, unless `options` say otherwise.
     ///
     /// - Throws: `StoreError` or `InteropError` if the file can't be written; what was there before is then still there.
@@ -12,7 +12,7 @@ extension Module {
         try NNTensor.save(stateDict(), to: path, options: options)
     }
 
-    /// Loads values from a file of any format that is read: container, safetensors. They are decoded straight into the
+    /// Loads values from a file of any format that is read: container, safetensors, PyTorch, NumPy, GGUF. They are decoded straight into the
     /// memory of parameters and buffers, which stay the same objects; parameters of lazy modules get their memory now.
     ///
     /// All that can be known from the file's index is compared before anything is written: names, shapes, dtypes, and what is

@@ -21,8 +21,8 @@ extension Tensor {
 /// let y: Tensor = try load("x.nnck")
 /// ```
 ///
-/// A name that ends in `.safetensors` gives a file of that format, all other names a container, except for those that mean a
-/// format which can't be written.
+/// A name that ends in `.safetensors`, `.pt`, `.pth`, `.bin`, `.ckpt`, `.npz`, `.npy` or `.gguf` gives a file of that format, if it can hold
+/// what is saved; all other names a container, except for those that mean a format which can't be written.
 ///
 /// - Throws: `StoreError` or `InteropError` if the file can't be written; what was there before is then still there.
 public func save(_ tensor: Tensor, to path: String, options: SaveOptions = .replacing) throws {
@@ -60,8 +60,19 @@ public func save(
 
 /// Saves a tree without a look at other saves of the same file.
 func write(_ tree: StateTree, metadata: StateTree, to path: String, options: SaveOptions) throws {
-    switch try WritableFormat.forFile(path) {
-    case .nnck: try Checkpoint.save(tree, metadata: metadata, to: path, options: options)
+    let format = try WritableFormat.forFile(path)
+    if format == .nnck { return try Checkpoint.save(tree, metadata: metadata, to: path, options: options) }
+    guard case .dictionary(let entries) = metadata else {
+        throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
+    }
+    // What the library notes for itself has no place there; nothing else is left out without a word.
+    let plain = entries.withoutLibraryEntries
+    var withModules = plain
+    withModules[.text(ModuleVersions.key)] = entries[.text(ModuleVersions.key)]
+    var progress: (@Sendable (Int, Int) -> Void)?
+    if let report = options.progress { progress = { report($0, $1) } }
+    switch format {
+    case .nnck: break
     case .safetensors:
         guard case .dictionary = tree else {
             throw StoreError.invalidTree(
@@ -69,16 +80,26 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
                 reason: "\(path): a safetensors file holds tensors by their names. Save [\"x\": tensor], or a container"
             )
         }
-        // What the library notes for itself has no place there; nothing else is left out without a word.
-        guard case .dictionary(let entries) = metadata else {
-            throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
-        }
-        var foreign = SafetensorsOptions(existing: options.existing, isDurable: options.isDurable, isStrict: true)
-        foreign.cancellation = options.cancellation
-        if let progress = options.progress { foreign.progress = { progress($0, $1) } }
-        var kept = entries.withoutLibraryEntries
-        kept[.text(ModuleVersions.key)] = entries[.text(ModuleVersions.key)]
-        _ = try Safetensors.save(tree, metadata: .dictionary(kept), to: path, options: foreign)
+        let foreign = SafetensorsOptions(
+            existing: options.existing, isDurable: options.isDurable, isStrict: true,
+            cancellation: options.cancellation, progress: progress)
+        try Safetensors.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
+    case .pytorch:
+        let foreign = PyTorchOptions(
+            existing: options.existing, isDurable: options.isDurable, isStrict: true,
+            cancellation: options.cancellation, progress: progress)
+        try PyTorch.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
+    case .npz, .npy:
+        let foreign = NumPyOptions(
+            existing: options.existing, isDurable: options.isDurable, isStrict: true,
+            cancellation: options.cancellation, progress: progress)
+        try NumPy.save(
+            tree, metadata: .dictionary(plain), to: path, as: format == .npy ? .array : .archive, options: foreign)
+    case .gguf:
+        let foreign = GGUFOptions(
+            existing: options.existing, isDurable: options.isDurable, isStrict: true,
+            cancellation: options.cancellation, progress: progress)
+        try GGUF.save(tree, metadata: .dictionary(plain), to: path, options: foreign)
     }
 }
 
