@@ -15,6 +15,13 @@ enum Checksum32 {
     }
 }
 
+extension Checksum32 {
+    /// The checksum of what had `first`, followed by `byteCount` bytes that have `second`.
+    static func joining(_ first: UInt32, _ second: UInt32, byteCount: Int) -> UInt32 {
+        UInt32(truncatingIfNeeded: crc32_combine(UInt(first), UInt(second), byteCount))
+    }
+}
+
 /// Decodes a raw deflate stream, piece by piece. Source: RFC 1951; zlib does the work.
 ///
 /// Sound because the stream has a place of its own in memory from `init` to `deinit`, as zlib wants it, and is given spans' bytes

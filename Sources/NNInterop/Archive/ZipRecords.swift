@@ -50,7 +50,7 @@ struct ZipEntryReader: Sendable {
         try check(checksum)
     }
 
-    private func check(_ checksum: UInt32) throws {
+    func check(_ checksum: UInt32) throws {
         guard checksum == entry.crc else {
             throw error(
                 .checksum(
@@ -113,11 +113,18 @@ struct ZipEntryReader: Sendable {
 /// A stored entry: its bytes are read where they are. The first time, all of them are compared with their checksum.
 final class StoredRecord: StorageBacking {
     private let reader: ZipEntryReader
-    private let isChecked: Mutex<Bool>
+    private let state: Mutex<State>
+
+    private struct State {
+        var isChecked: Bool
+        /// The checksums of the pieces that were read by one who reads all, by where they begin.
+        var pieces: [Int: (end: Int, checksum: UInt32)] = [:]
+        var byteCount = 0
+    }
 
     init(_ reader: ZipEntryReader) {
         self.reader = reader
-        isChecked = Mutex(!reader.hasChecksum)
+        state = Mutex(State(isChecked: !reader.hasChecksum))
     }
 
     var byteCount: Int { reader.entry.byteCount }
@@ -125,17 +132,43 @@ final class StoredRecord: StorageBacking {
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
         if range == 0..<byteCount { return try readAll(into: &destination) }
         // Others wait: what they would read may be damaged.
-        try isChecked.withLock { isChecked throws in
-            if isChecked { return }
+        try state.withLock { state throws in
+            if state.isChecked { return }
             try reader.checkStored()
-            isChecked = true
+            state.isChecked = true
         }
         try reader.readStored(range, into: &destination)
     }
 
     func readAll(into destination: inout MutableRawSpan) throws {
         try reader.readAll(into: &destination)
-        isChecked.withLock { $0 = true }
+        state.withLock { $0.isChecked = true }
+    }
+
+    func readPiece(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        try reader.readStored(range, into: &destination)
+        if range.isEmpty || state.withLock({ $0.isChecked }) { return }
+        let checksum = Checksum32.appending(destination.bytes)
+        let all: [Int: (end: Int, checksum: UInt32)]? = state.withLock { state in
+            guard !state.isChecked, state.pieces.updateValue((range.upperBound, checksum), forKey: range.lowerBound) == nil
+            else { return nil }
+            state.byteCount += range.count
+            return state.byteCount == byteCount ? state.pieces : nil
+        }
+        guard let all else { return }
+        var end = 0
+        var whole: UInt32 = 0
+        while end < byteCount {
+            // Whoever reads pieces that overlap did not read all of them once.
+            guard let piece = all[end] else { return try reader.checkStored() }
+            whole = Checksum32.joining(whole, piece.checksum, byteCount: piece.end - end)
+            end = piece.end
+        }
+        try reader.check(whole)
+        state.withLock { state in
+            state.isChecked = true
+            state.pieces = [:]
+        }
     }
 }
 

@@ -127,7 +127,11 @@ struct VisibleStorage: ChunkSource {
         }
         let buffer = try pool.take()
         try buffer.withMutableBytes(in: 0..<range.count) { bytes in
-            try storage.read(range, into: &bytes)
+            if start == 0, byteCount == storage.byteCount {
+                try storage.readPiece(range, into: &bytes)
+            } else {
+                try storage.read(range, into: &bytes)
+            }
             visibility.zeroUnseen(in: range, &bytes)
         }
         return ChunkBytes(memory: buffer, range: 0..<range.count, isPooled: true)

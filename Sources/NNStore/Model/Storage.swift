@@ -11,6 +11,11 @@ public protocol StorageBacking: Sendable {
     /// once.
     func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws
 
+    /// Copies the bytes of `range` for a caller who reads all bytes once, piece by piece in any order, and throws all of them away
+    /// if one piece can't be read: a backing that can only check all of its bytes together does so on the way. The default
+    /// is ``read(_:into:)``.
+    func readPiece(_ range: Range<Int>, into destination: inout MutableRawSpan) throws
+
     /// Called before memory for all bytes is allocated; throws if that is more than the backing's owner allows.
     func willLoad() throws
 
@@ -22,6 +27,11 @@ public protocol StorageBacking: Sendable {
 extension StorageBacking {
     /// Allows everything.
     public func willLoad() throws {}
+
+    /// Copies them as ``read(_:into:)`` does.
+    public func readPiece(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        try read(range, into: &destination)
+    }
 
     /// Copies all bytes through ``read(_:into:)``.
     public func readAll(into destination: inout MutableRawSpan) throws {
@@ -164,6 +174,16 @@ public final class Storage: Sendable {
         case .device(let backing): try backing.read(range, into: &destination)
         case .nowhere(let reason): throw StoreError.bytesNotAvailable(reason: reason)
         }
+    }
+
+    /// Copies the bytes of `range` as ``read(_:into:)`` does, for a caller who reads all bytes of the storage once and uses none of
+    /// them if that fails.
+    ///
+    /// - Precondition: `range` lies inside the storage and has the destination's size.
+    func readPiece(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        precondition(range.lowerBound >= 0 && range.upperBound <= byteCount && destination.byteCount == range.count)
+        if let backing { return try backing.readPiece(range, into: &destination) }
+        try read(range, into: &destination)
     }
 
     /// Reads the bytes into memory if they are not there.
