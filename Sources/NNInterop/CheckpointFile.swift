@@ -101,6 +101,11 @@ public enum CheckpointFiles {
     /// Opens the file that `source` holds.
     public static func open(_ source: any ByteSource, options: OpenOptions = OpenOptions()) throws -> any CheckpointFile
     {
+        try open(source, options, isShard: false)
+    }
+
+    /// - Parameter isShard: whether it is named by an index, so that it can't be one.
+    static func open(_ source: any ByteSource, _ options: OpenOptions, isShard: Bool) throws -> any CheckpointFile {
         let (_, version) = try source.readEnd(0)
         let start = try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version)
         switch FormatRecognition.format(of: start) {
@@ -114,6 +119,7 @@ public enum CheckpointFiles {
         case .numPyArray: return try NumPyFile.open(source, options: options)
         case .gguf: return try GGUFFile.open(source, options: options)
         case .json:
+            if isShard { throw InteropError.invalidShards(file: source.name, problem: "a shard is an index itself") }
             guard let file = source as? FileSource else {
                 throw InteropError.unsupported(
                     file: source.name, what: "an index of shards by itself",

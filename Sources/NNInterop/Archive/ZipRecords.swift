@@ -150,7 +150,8 @@ final class StoredRecord: StorageBacking {
         if range.isEmpty || state.withLock({ $0.isChecked }) { return }
         let checksum = Checksum32.appending(destination.bytes)
         let all: [Int: (end: Int, checksum: UInt32)]? = state.withLock { state in
-            guard !state.isChecked, state.pieces.updateValue((range.upperBound, checksum), forKey: range.lowerBound) == nil
+            guard !state.isChecked,
+                state.pieces.updateValue((range.upperBound, checksum), forKey: range.lowerBound) == nil
             else { return nil }
             state.byteCount += range.count
             return state.byteCount == byteCount ? state.pieces : nil

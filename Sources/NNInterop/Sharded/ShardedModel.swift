@@ -36,10 +36,7 @@ public struct ShardedModel: CheckpointFile {
                     problem:
                         "the shard \(quoted(shard)), which has \(count) of its tensors, is not there; get it as well")
             }
-            let file = try CheckpointFiles.open(path, options: options)
-            if file is ShardedModel {
-                throw InteropError.invalidShards(file: name, problem: "the shard \(quoted(shard)) is an index itself")
-            }
+            let file = try CheckpointFiles.open(FileSource(path: path), options, isShard: true)
             shards.append((shard, file))
         }
         self.shards = shards

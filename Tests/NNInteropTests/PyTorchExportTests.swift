@@ -1,0 +1,158 @@
+import NNInterop
+import NNStore
+import Testing
+
+@Suite("Writing PyTorch files")
+struct PyTorchExportTests {
+    private func saved(_ state: StateTree, metadata: StateTree = [:]) throws -> (
+        file: PyTorchFile, report: ExportReport
+    ) {
+        let sink = MemorySink()
+        let report = try PyTorch.save(state, metadata: metadata, to: sink)
+        return (try PyTorchFile.open(MemorySource(sink.bytes, name: "out.pt")), report)
+    }
+
+    private func tensor(
+        _ storage: Storage, _ dtype: DType, _ shape: [Int], _ strides: [Int]? = nil, offset: Int = 0
+    ) throws -> StateTree {
+        .tensor(
+            try StateTensor(
+                storage: storage, layout: TensorLayout(dtype, shape: shape, strides: strides, offset: offset)))
+    }
+
+    @Test("every dtype, views and two dtypes over one storage come back")
+    func tensors() throws {
+        let storage = try Storage(counting(64))
+        let own = DType.all.filter { $0.elementsPerBlock == 1 }
+        var state = StateDictionary()
+        for dtype in own {
+            state[dtype.name] = try tensor(Storage(counting(4 * dtype.bytesPerBlock)), dtype, [2, 2])
+        }
+        state["f4"] = try tensor(Storage(counting(6)), .f4, [3, 4])
+        state["base"] = try tensor(storage, .f32, [4, 4])
+        state["t"] = try tensor(storage, .f32, [4, 4], [1, 4])
+        state["raw"] = try tensor(storage, .u8, [3], offset: 5)
+        state["e"] = try tensor(Storage(counting(4)), .f32, [3, 1], [0, 1])
+        state["empty"] = try tensor(Storage(byteCount: 0), .f32, [0, 3])
+        let (file, report) = try saved(.dictionary(state))
+        #expect(report.isEmpty, "\(report.lines)")
+        let back = try file.state()
+        for (key, value) in state {
+            let (before, after) = (try #require(value.tensor), try #require(back[key]?.tensor))
+            #expect(before.dtype == after.dtype && before.shape == after.shape, "\(key)")
+            #expect(before.layout.strides == after.layout.strides, "\(key)")
+            #expect(try elements(before) == elements(after), "\(key)")
+        }
+        #expect(CheckpointListing(back).aliasGroups.count == 1)
+    }
+
+    @Test("random trees come back")
+    func trees() throws {
+        var random = SystemRandomNumberGenerator()
+        func tree(_ depth: Int) throws -> StateTree {
+            switch Int.random(in: 0..<(depth > 3 ? 9 : 13), using: &random) {
+            case 0: return .null
+            case 1: return .boolean(.random(using: &random))
+            case 2: return .integer(StateInteger(Int64.random(in: .min ... .max, using: &random)))
+            case 3:
+                return .integer(
+                    StateInteger(twosComplement: (0..<20).map { _ in .random(in: 0...255, using: &random) }))
+            case 4: return .double(.random(in: -1e300...1e300, using: &random))
+            case 5: return .string(["", "a.b", "ü✓\u{0}", "😀"].randomElement(using: &random)!)
+            case 6: return .bytes((0...Int.random(in: 0...5, using: &random)).map { UInt8($0 * 51) })
+            case 7:
+                return .record(
+                    type: "torch.device",
+                    StateDictionary([("type", "cuda"), ("index", .integer(Int.random(in: 0...7, using: &random)))]))
+            case 8: return try tensor(Storage(counting(16)), .i16, [2, 4])
+            case 9, 10:
+                var entries = StateDictionary(tag: Bool.random(using: &random) ? nil : "collections.OrderedDict")
+                for number in 0..<Int.random(in: 0...4, using: &random) {
+                    entries[Bool.random(using: &random) ? .integer(number) : .text("k\(number)")] = try tree(depth + 1)
+                }
+                return .dictionary(entries)
+            case 11: return .list(try (0..<Int.random(in: 0...4, using: &random)).map { _ in try tree(depth + 1) })
+            default:
+                let isSize = Bool.random(using: &random)
+                return .tuple(
+                    try (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                        isSize ? .integer(Int.random(in: 0...9, using: &random)) : try tree(depth + 1)
+                    },
+                    tag: isSize ? "torch.Size" : nil)
+            }
+        }
+        for _ in 0..<200 {
+            let state = try tree(0)
+            let (file, report) = try saved(state)
+            #expect(report.isEmpty, "\(report.lines)")
+            let (before, after) = (MemorySink(), MemorySink())
+            try Checkpoint.save(state, to: before)
+            try Checkpoint.save(file.state(), to: after)
+            #expect(before.bytes == after.bytes)
+        }
+    }
+
+    @Test("parameters, gradients wanted, and versions of modules come back where they were")
+    func models() throws {
+        var weight = try StateTensor(storage: Storage(counting(8)), layout: TensorLayout(.f32, shape: [2]))
+        weight.requiresGrad = true
+        weight.tag = "torch.nn.parameter.Parameter"
+        let modules: StateTree = [
+            "nnck.modules": [
+                "model": ["type": "", "version": 1], "model.bn": ["type": "", "version": 2],
+                "other": ["type": "", "version": 3],
+            ]
+        ]
+        let state: StateTree = ["model": ["bn.weight": .tensor(weight)], "step": 3]
+        let (file, report) = try saved(state, metadata: modules)
+        #expect(report.dropped.count == 1 && report.dropped[0].contains("other"))
+        let back = try #require(try file.state()["model"]?["bn.weight"]?.tensor)
+        #expect(back.requiresGrad && back.tag == weight.tag)
+        #expect(ModuleVersions.read(from: file.metadata()).map(\.path) == ["model", "model.bn"])
+        #expect(try file.state()["model"]?.dictionaryTag == "collections.OrderedDict")
+    }
+
+    @Test("what PyTorch's safe loader does not read becomes its nearest plain value, or is refused")
+    func conversions() throws {
+        let state: StateTree = [
+            "scalar": .scalar(try TypedValue(.i32, bytes: [7, 0, 0, 0])), "empty": .bytes([]),
+            "array": .array(try TypedValue(.f32, bytes: [0, 0, 0x80, 0x3f, 0, 0, 0, 0x40])),
+            "made": .dictionary(StateDictionary([("k", 1)], tag: "collections.defaultdict(builtins.list)")),
+            "record": .record(type: "my.Type", StateDictionary([("a", 1)])), "texts": .strings(["a", "b"]),
+            "blocks": try tensor(
+                Storage(counting(36)), DType(name: "Q4_0", elementsPerBlock: 32, bytesPerBlock: 18), [2, 32]),
+        ]
+        let (file, report) = try saved(state, metadata: ["note": "lost"])
+        #expect(report.converted.count == 6 && report.dropped.count == 1, "\(report.lines)")
+        let back = try file.state()
+        #expect(back["scalar"]?.int == 7 && back["empty"]?.string == "" && back["array"]?[1]?.double == 2)
+        #expect(back["made"]?["k"]?.int == 1 && back["record"]?["a"]?.int == 1 && back["texts"]?[1]?.string == "b")
+        #expect(back["blocks"]?.tensor?.shape == [2, 18] && back["blocks"]?.tensor?.dtype == .u8)
+        #expect(throws: InteropError.self) {
+            try PyTorch.save(state, to: MemorySink(), options: PyTorchOptions(isStrict: true))
+        }
+        let odd = try tensor(Storage(counting(6)), .f6E2M3, [2, 4], [4, 1])
+        #expect(try saved(odd).report.converted.count == 1)
+    }
+
+    @Test("of a storage only what tensors see is written")
+    func visible() throws {
+        let storage = try Storage(counting(4096))
+        let (file, _) = try saved(["a": try tensor(storage, .f32, [2], offset: 500)])
+        #expect(file.byteCount < 2000)
+        #expect(try elements(#require(file.state()["a"]?.tensor)) == Array(counting(4096)[2000..<2008]))
+    }
+
+    @Test("a cancelled save leaves nothing behind")
+    func cancelled() throws {
+        let folder = try TemporaryFolder()
+        let cancellation = Cancellation()
+        cancellation.cancel()
+        #expect(throws: (any Error).self) {
+            try PyTorch.save(
+                ["a": try tensor(Storage(counting(8)), .f32, [2])], to: folder.path("x.pt"),
+                options: PyTorchOptions(cancellation: cancellation))
+        }
+        #expect(folder.names.isEmpty)
+    }
+}
