@@ -5,17 +5,18 @@ SHELL := /bin/bash
 
 SWIFT ?= swift
 MODEL ?= Examples/Models/silero_vad_16k.safetensors
-PYTHON_MODULES := numpy safetensors zstandard xxhash
+PYTHON_MODULES := numpy safetensors zstandard xxhash gguf
 
 BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenblas-dev
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-exhaustive test-kill bench gpu-check-bundle format lint clean
+.PHONY: help build demo test test-torch test-exhaustive test-kill bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
+	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
@@ -49,6 +50,13 @@ test:
 	@$(MAKE) --no-print-directory .venv/complete
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --disable-xctest
+
+test-torch:
+	$(call install,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory .venv/complete
+	.venv/bin/pip install --quiet --disable-pip-version-check torch
+	$(SWIFT) build --build-tests
+	$(SWIFT) test --skip-build --disable-xctest --filter ForeignPeerTests
 
 test-exhaustive:
 	$(call install,$(TEST_PACKAGES))

@@ -109,7 +109,8 @@ let package = Package(
             name: "NNTensorTests",
             dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases"],
             exclude: ["Goldens", "Fixtures"]),
-        .testTarget(name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"]),
+        .testTarget(
+            name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"], exclude: ["Python"]),
     ],
     swiftLanguageModes: [.v6],
     // The kernels, compiled for the test double of the driver.

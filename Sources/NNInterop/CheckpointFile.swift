@@ -44,9 +44,13 @@ public struct OpenOptions: Sendable {
     /// Whether objects of types that are not known, which PyTorch files have, are kept as records instead of refusing the file.
     /// Nothing is run either way.
     public var keepsUnknownTypes: Bool
-    /// The most bytes that the tensors of a PyTorch file may stand for, expanded ones at full length. Unless set, 1,024 times the
-    /// size of the file, and at least 64 GiB.
+    /// The most bytes that the tensors of a PyTorch file may stand for, expanded ones at full length, and the most that its texts may.
+    /// Unless set, 1,024 times the size of the file and at least 64 GiB for tensors, 64 times that of the pickle and 64 MiB more
+    /// for texts.
     public var maximumLogicalByteCount: Int?
+    /// The most values that the pickle of a PyTorch file may stand for, with shared lists and dictionaries written out wherever
+    /// they are used. Unless set, 8 for each of its bytes and 65,536 more, and ``NNStore/ReadLimits/maximumNodes`` at most.
+    public var maximumExpandedValues: Int?
     /// The most bytes that compressed entries of an archive may decode to, in all. Unless set, 256 times the size of the file and
     /// 16 MiB more.
     public var maximumDecodedByteCount: Int?
@@ -61,13 +65,14 @@ public struct OpenOptions: Sendable {
     public init(
         limits: ReadLimits = ReadLimits(), ignoresAliasNote: Bool = false, keepsUnknownTypes: Bool = false,
         maximumLogicalByteCount: Int? = nil, maximumDecodedByteCount: Int? = nil,
-        dtypes: [String: DType] = [:], skipsUnsupported: Bool = false
+        maximumExpandedValues: Int? = nil, dtypes: [String: DType] = [:], skipsUnsupported: Bool = false
     ) {
         self.limits = limits
         self.ignoresAliasNote = ignoresAliasNote
         self.keepsUnknownTypes = keepsUnknownTypes
         self.maximumLogicalByteCount = maximumLogicalByteCount
         self.maximumDecodedByteCount = maximumDecodedByteCount
+        self.maximumExpandedValues = maximumExpandedValues
         self.dtypes = dtypes
         self.skipsUnsupported = skipsUnsupported
     }

@@ -21,6 +21,12 @@ struct SourceOptions: ParsableArguments {
             "The most bytes that the compressed entries of an archive may decode to.", valueName: "bytes"))
     var maxDecodedBytes: Int?
 
+    @Option(
+        help: ArgumentHelp(
+            "The most values that a PyTorch file may stand for, shared lists written out wherever they are used.",
+            valueName: "count"))
+    var maxValues: Int?
+
     @Flag(help: "Pass over what no tensor can be in a NumPy archive, such as texts, instead of refusing the file.")
     var skipUnsupported = false
 
@@ -33,7 +39,7 @@ struct SourceOptions: ParsableArguments {
     var options: OpenOptions {
         OpenOptions(
             ignoresAliasNote: ignoreAliasNote, keepsUnknownTypes: opaque, maximumLogicalByteCount: maxLogicalBytes,
-            maximumDecodedByteCount: maxDecodedBytes,
+            maximumDecodedByteCount: maxDecodedBytes, maximumExpandedValues: maxValues,
             dtypes: Dictionary(dtype.map { ($0.name, $0.dtype) }, uniquingKeysWith: { $1 }),
             skipsUnsupported: skipUnsupported)
     }

@@ -31,8 +31,8 @@ struct PickleExpansion {
 
     /// Counts what `graph` stands for.
     ///
-    /// - Throws: if it contains itself somewhere, nests too deep, or stands for more than `limits` or its own size allow.
-    init(_ graph: PickleGraph, pickleSize: Int, name: String, limits: ReadLimits) throws {
+    /// - Throws: if it contains itself somewhere, nests too deep, or stands for more than the options or its own size allow.
+    init(_ graph: PickleGraph, pickleSize: Int, name: String, options: OpenOptions) throws {
         var sums = [Sum?](repeating: nil, count: graph.nodes.count)
         var isOpen = [Bool](repeating: false, count: graph.nodes.count)
         // By hand, since a pickle may nest deeper than any stack.
@@ -65,8 +65,7 @@ struct PickleExpansion {
             } else {
                 let (number, _, _, sum) = path.removeLast()
                 guard sum.depth <= PickleExpansion.maximumDepth else {
-                    throw InteropError.limitExceeded(
-                        file: name, what: "the depth of nested values", limit: StateTree.maximumDepth, found: "more")
+                    throw InteropError.invalidPickle(file: name, .depth(offset: graph.nodes[number].offset))
                 }
                 sums[number] = sum
                 isOpen[number] = false
@@ -76,18 +75,22 @@ struct PickleExpansion {
         valueCount = total.values
         byteCount = total.bytes
 
-        let maximumValues = min(
-            limits.maximumNodes, PickleExpansion.freeValues + PickleExpansion.valuesForByte * pickleSize)
+        let maximumValues =
+            options.maximumExpandedValues
+            ?? min(
+                options.limits.maximumNodes, PickleExpansion.freeValues + PickleExpansion.valuesForByte * pickleSize)
         guard valueCount <= maximumValues else {
             throw InteropError.limitExceeded(
-                file: name, what: "the number of values that shared lists and dictionaries stand for",
+                file: name,
+                what: "the number of values that shared lists and dictionaries stand for (ckpt-tool: --max-values)",
                 limit: maximumValues, found: valueCount == .max ? "more than 2^63" : "\(valueCount)")
         }
-        let maximumBytes = PickleExpansion.freeBytes + PickleExpansion.bytesForByte * pickleSize
+        let maximumBytes =
+            options.maximumLogicalByteCount ?? PickleExpansion.freeBytes + PickleExpansion.bytesForByte * pickleSize
         guard byteCount <= maximumBytes else {
             throw InteropError.limitExceeded(
-                file: name, what: "the bytes that shared texts stand for", limit: maximumBytes,
-                found: byteCount == .max ? "more than 2^63" : "\(byteCount)")
+                file: name, what: "the bytes that shared texts stand for (ckpt-tool: --max-logical-bytes)",
+                limit: maximumBytes, found: byteCount == .max ? "more than 2^63" : "\(byteCount)")
         }
     }
 }

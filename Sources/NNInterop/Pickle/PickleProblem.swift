@@ -1,3 +1,5 @@
+import NNStore
+
 /// What is wrong with a pickle. Offsets are in bytes from the start of what the error names: an archive's record, or a file.
 public enum PickleProblem: Sendable, Equatable {
     /// The bytes end inside an operation, or before the pickle's end.
@@ -20,6 +22,8 @@ public enum PickleProblem: Sendable, Equatable {
     case operand(offset: Int, operation: String, expected: String)
     /// Bytes follow the end of the pickle: a second one, which other readers may or may not see.
     case trailing(offset: Int, count: Int)
+    /// Values that are nested deeper than a tree of values may be.
+    case depth(offset: Int)
     /// A list or dictionary that contains itself.
     case cycle(offset: Int)
     /// A value of a known type with parts that it can't have.
@@ -38,6 +42,7 @@ public enum PickleProblem: Sendable, Equatable {
         case .text: "text"
         case .operand: "operand"
         case .trailing: "trailing"
+        case .depth: "depth"
         case .cycle: "cycle"
         case .value: "value"
         }
@@ -68,6 +73,8 @@ extension PickleProblem: CustomStringConvertible {
             "\(operation) at byte \(offset) wants \(expected), found something else"
         case .trailing(let offset, let count):
             "\(count) bytes follow the end of the pickle at byte \(offset); nothing says what they are, so the file has to be written anew"
+        case .depth(let offset):
+            "the value made at byte \(offset) is nested deeper than \(StateTree.maximumDepth) levels, or has more than so many nested in it"
         case .cycle(let offset):
             "the list or dictionary made at byte \(offset) contains itself, which no tree of values can"
         case .value(let offset, let type, let problem):

@@ -51,7 +51,7 @@ struct LegacyTorchFile {
         let start = input.offset
         graph = try next(TorchFilePolicy(options, file: source.name).check)
         pickleSize = input.offset - start
-        _ = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, limits: options.limits)
+        _ = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, options: options)
         let keys = try LegacyTorchFile.keys(try next(noGlobals), source.name)
         storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph, options)
     }

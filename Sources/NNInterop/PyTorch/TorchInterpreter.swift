@@ -49,8 +49,9 @@ struct TorchInterpreter {
 
     mutating func tree(_ value: PickleValue, _ path: StatePath) throws -> StateTree {
         guard path.keys.count <= StateTree.maximumDepth else {
-            throw InteropError.limitExceeded(
-                file: name, what: "the depth of nested values", limit: StateTree.maximumDepth, found: "more")
+            var offset = 0
+            if case .node(let number) = value { offset = graph.nodes[number].offset }
+            throw error(.depth(offset: offset))
         }
         switch value {
         case .none: return .null

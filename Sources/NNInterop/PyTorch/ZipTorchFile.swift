@@ -8,10 +8,12 @@ struct ZipTorchFile {
     /// What messages call the pickle.
     let pickleName: String
 
-    /// Whether an archive is PyTorch's: it has a `data.pkl` in its folder.
+    /// Records that only PyTorch's archives have; one whose pickle is missing is one all the same.
+    private static let marks = ["data.pkl", "archive_format", "byteorder", "version", ".data/serialization_id"]
+
+    /// Whether an archive is PyTorch's.
     static func looksLikePyTorch(_ archive: ZipArchive) -> Bool {
-        archive.entries.contains { $0.name.hasSuffix("/data.pkl") || $0.name == "data.pkl" }
-            || archive.entries.contains { $0.name.hasSuffix("/archive_format") || $0.name == "archive_format" }
+        archive.entries.contains { entry in marks.contains { entry.name == $0 || entry.name.hasSuffix("/" + $0) } }
     }
 
     init(_ archive: ZipArchive, _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
@@ -24,7 +26,7 @@ struct ZipTorchFile {
         }
         // All records are in one folder, whose name is any.
         guard let pickle = pickles.min(by: { $0.name.utf8.count < $1.name.utf8.count }) else {
-            throw fail("it has no data.pkl")
+            throw fail("it has no data.pkl, which has its values; saving it was not finished, or something took it out")
         }
         let folder = String(pickle.name.dropLast("data.pkl".count))
         guard pickles.count == 1 else {
@@ -50,7 +52,7 @@ struct ZipTorchFile {
         guard input.remaining == 0 else {
             throw InteropError.invalidPickle(file: pickleName, .trailing(offset: input.offset, count: input.remaining))
         }
-        _ = try PickleExpansion(graph, pickleSize: bytes.count, name: pickleName, limits: options.limits)
+        _ = try PickleExpansion(graph, pickleSize: bytes.count, name: pickleName, options: options)
         var isBigEndian = false
         if let order = archive.entry(named: folder + "byteorder") {
             switch try archive.bytes(of: order) {
