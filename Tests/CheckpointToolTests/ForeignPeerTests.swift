@@ -68,25 +68,27 @@ struct ForeignPeerTests {
     @Test("PyTorch finds in our files what was in its own, with everything that shares memory")
     func torch() throws {
         guard let python = Tool.pythonOrReason() else { return }
-        guard try Tool.start(python, ["-c", "import torch"]).status == 0 else {
+        let made = try Tool.start(python, [script("torch_files.py"), "write", folder.path("")])
+        if made.error.contains("No module named 'torch'") {
             return print("passed over \(#function): torch is not there; `make test-torch` installs it")
         }
-        let made = try Tool.start(python, [script("torch_files.py"), "write", folder.path("")])
         #expect(made.status == 0, "\(made.error)")
         let files = folder.names
-        #expect(files.count == 20)
+        #expect(files.count == 19)
+        var pairs: [String] = []
         for file in files {
             let container = folder.path(file + ".nnck")
             let imported = try Tool.run("import", folder.path(file), "-o", container)
             #expect(imported.status == 0, "\(file): \(imported.error)")
-            for source in [container, folder.path(file)] {
-                let back = folder.path("back.pt")
-                let exported = try Tool.run("export", source, "-o", back, "--strict", "--force")
+            for (number, source) in [container, folder.path(file)].enumerated() {
+                let back = folder.path("back-\(number)-\(file)")
+                let exported = try Tool.run("export", source, "-o", back, "--to", "pytorch", "--strict")
                 #expect(exported.status == 0, "\(file): \(exported.error)")
-                let compared = try Tool.start(python, [script("torch_files.py"), "compare", folder.path(file), back])
-                #expect(compared.status == 0, "\(file): \(compared.error)")
+                pairs += [folder.path(file), back]
             }
         }
+        let compared = try Tool.start(python, [script("torch_files.py"), "compare"] + pairs)
+        #expect(compared.status == 0, "\(compared.error)")
         print(
             "compared \(files.count) files of PyTorch's with what torch.load(weights_only=True) reads after import and export"
         )

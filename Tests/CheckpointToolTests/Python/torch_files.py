@@ -1,7 +1,7 @@
 """What PyTorch makes of files that were imported and exported again.
 
     torch_files.py write FOLDER          files of many kinds
-    torch_files.py compare ONE OTHER     exits with 1 and says what differs, sharing of memory included
+    torch_files.py compare (ONE OTHER)...  exits with 1 and says what differs, sharing of memory included
 """
 
 import collections
@@ -55,7 +55,7 @@ def values():
         "dtypes": dtypes(),
         # Only those without a class of storages of their own may lie over one.
         "two_dtypes": {"halves": base.view(torch.uint16), "words": base.view(torch.uint32), "bytes": base.view(torch.float8_e5m2)},
-        "signs": {"plain": complex_numbers, "conj": complex_numbers.conj(), "neg": complex_numbers.conj().imag},
+        "signs": {"plain": complex_numbers, "conj": complex_numbers.conj(), "neg": complex_numbers.clone().conj().imag},
         "empty": {"none": torch.empty(0, 3), "scalar": torch.tensor(1.5), "list": [], "dict": {}},
         "bare": torch.arange(5),
         "list": [torch.ones(2), {"a": torch.zeros(1, requires_grad=True)}],
@@ -126,4 +126,8 @@ def compare(one, other):
 if sys.argv[1] == "write":
     write(sys.argv[2])
 else:
-    compare(sys.argv[2], sys.argv[3])
+    for one, other in zip(sys.argv[2::2], sys.argv[3::2]):
+        try:
+            compare(one, other)
+        except SystemExit as difference:
+            raise SystemExit(f"{other}: {difference}")
