@@ -15,6 +15,8 @@ public protocol CheckpointFile: Sendable {
     var byteCount: Int { get }
     /// The format in the words of a person (`PyTorch (zip)`).
     var formatDescription: String { get }
+    /// Whether the format has checksums of the tensors' bytes, which are compared when these are read.
+    var hasChecksums: Bool { get }
     /// What the file knows about sharing: ``NNStore/Sharing/known`` if tensors over one storage in ``state()`` are
     /// all that were shared.
     var sharing: Sharing { get throws }
@@ -32,6 +34,9 @@ public protocol CheckpointFile: Sendable {
 extension CheckpointFile {
     /// The short name, with the version if there is one.
     public var formatDescription: String { formatVersion.map { "\(formatName) \($0)" } ?? formatName }
+
+    /// None: most formats trust whatever carries them.
+    public var hasChecksums: Bool { false }
 }
 
 /// What opening a file of any format can be told.
@@ -93,14 +98,13 @@ public struct OpenOptions: Sendable {
 /// Opens files of all formats.
 public enum CheckpointFiles {
     /// Opens the file at `path` in the format that its contents say; its name does not matter. The path of a folder stands for
-    /// the one checkpoint, or the one index of shards, that is in it.
+    /// the index of shards that is in it.
     ///
     /// - Throws: ``InteropError/unknownFormat(file:found:)`` if it is in none that is known; ``NNStore/StoreError`` if it
     ///   can't be read or is a broken container; what the format's reader throws.
     public static func open(_ path: String, options: OpenOptions = OpenOptions()) throws -> any CheckpointFile {
         let isFolder = try SystemCall.status(path)?.kind == .folder
-        return try open(
-            FileSource(path: isFolder ? try CheckpointFolder.checkpoint(in: path) : path), options: options)
+        return try open(FileSource(path: (isFolder ? ModelFolder.index(in: path) : nil) ?? path), options: options)
     }
 
     /// Opens the file that `source` holds.
@@ -156,6 +160,8 @@ public struct ContainerFile: CheckpointFile {
         let compression = (try? checkpoint.compression).flatMap { $0?.rawValue } ?? "an unknown compression"
         return "container \(checkpoint.version), saved with \(compression)"
     }
+    /// Of every page and every chunk.
+    public var hasChecksums: Bool { true }
     /// The size of the file in bytes.
     public var byteCount: Int { checkpoint.byteCount }
     /// What the container says.

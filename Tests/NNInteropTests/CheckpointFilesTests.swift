@@ -65,9 +65,9 @@ struct CheckpointFilesTests {
         #expect(try found(Array("{\"a\": 1, {}}".utf8)) == "invalid-json")
     }
 
-    @Test("a file that is not there is an error of the system, a folder without a checkpoint says so")
+    @Test("a file that is not there and a folder are errors of the system")
     func system() {
         #expect(throws: StoreError.self) { try CheckpointFiles.open(folder.path("none")) }
-        #expect(throws: InteropError.self) { try CheckpointFiles.open(folder.path("")) }
+        #expect(throws: StoreError.self) { try CheckpointFiles.open(folder.path("")) }
     }
 }

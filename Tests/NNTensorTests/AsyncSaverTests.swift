@@ -99,7 +99,7 @@ struct AsyncSaverTests {
         try net.saveAsync(to: folder.path("b.nnck"), saver: saver)
         try saver.wait()
         #expect(folder.names == ["a.nnck", "b.nnck"])
-        #expect(throws: (any Error).self) { try net.saveAsync(to: folder.path("x.pt"), saver: saver) }
+        #expect(throws: (any Error).self) { try net.saveAsync(to: folder.path("x.h5"), saver: saver) }
         // One that was cancelled is no failure.
         let cancelled = Cancellation()
         cancelled.cancel()

@@ -98,6 +98,30 @@ struct SavingValuesTests {
         #expect(code { let _: Tensor = try load(folder.path("text")) } == "unknown-format")
     }
 
+    @Test("are written in the format that the name's ending means, and loaded from all of them")
+    func foreignFormats() throws {
+        let (weight, bias) = (Tensor.ones(3, 2), Tensor.zeros(2))
+        for name in ["x.pt", "x.bin", "x.npz", "x.gguf", "x.safetensors", "x.nnck"] {
+            let path = folder.path(name)
+            try save(["weight": weight, "bias": bias], to: path)
+            let loaded: [String: Tensor] = try load(path)
+            #expect(loaded.count == 2 && loaded["weight"]?.shape == [3, 2] && loaded["bias"]?.shape == [2], "\(name)")
+            #expect(try #require(loaded["weight"]).sum().item() == 6)
+        }
+        let alone = folder.path("x.npy")
+        try save(weight, to: alone)
+        #expect(try load(alone).shape == [3, 2])
+        #expect(code { try save([weight, bias], to: alone) } == "cannot-hold")
+        let net = Sequential(Linear(2, 2), Linear(2, 2))
+        let tied = net.stateDict()
+        let path = folder.path("net.pt")
+        try save(tied, to: path)
+        let other = Sequential(Linear(2, 2), Linear(2, 2))
+        try other.load(from: path)
+        let difference = try (#require(other.stateDict()["0.weight"]) - #require(net.stateDict()["0.weight"])).abs()
+        #expect(try difference.sum().item() == 0)
+    }
+
     @Test("replace a file as a whole, unless that is refused, and are no containers under a foreign ending")
     func destinations() throws {
         let path = folder.path("x.nnck")
@@ -105,7 +129,7 @@ struct SavingValuesTests {
         try save(Tensor.ones(3), to: path)
         #expect(try load(path).shape == [3])
         #expect(code { try save(Tensor.zeros(1), to: path, options: SaveOptions()) } == "destination-exists")
-        for name in ["x.pt", "x.PTH", "x.gguf", "x.npz"] {
+        for name in ["x.h5", "x.PKL", "x.onnx", "x.zip"] {
             #expect(code { try save(Tensor.zeros(1), to: folder.path(name)) } == "unwritable-format", "\(name)")
         }
         // What a format can't hold is not left out without a word.

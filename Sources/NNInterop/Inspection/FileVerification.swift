@@ -69,7 +69,7 @@ public struct FileVerification: Sendable {
         }
     }
 
-    /// Reads everything once: other formats have no checksums, but their bytes must be there and agree.
+    /// Reads everything once: many formats have no checksums, but their bytes must be there and agree.
     private mutating func check(
         _ file: any CheckpointFile, _ level: VerificationLevel, _ progress: (@Sendable (Int, Int?) -> Void)?
     ) throws {
@@ -94,9 +94,14 @@ public struct FileVerification: Sendable {
             }
         }
         if problems.isEmpty {
-            summary =
-                "sound as far as \(file.formatName) can tell, which has no checksums "
-                + "(\(listing.tensors.count) tensor\(listing.tensors.count == 1 ? "" : "s"))"
+            let tensors = "\(listing.tensors.count) tensor\(listing.tensors.count == 1 ? "" : "s")"
+            if file.hasChecksums {
+                summary =
+                    level == .structure
+                    ? "sound in its structure (\(tensors))" : "sound (\(tensors), checksums compared)"
+            } else {
+                summary = "sound as far as \(file.formatDescription) can tell, which has no checksums (\(tensors))"
+            }
         }
     }
 }

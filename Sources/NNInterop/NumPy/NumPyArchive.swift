@@ -79,6 +79,8 @@ public struct NumPyArchive: CheckpointFile {
     public var formatVersion: Int? { nil }
     /// `NumPy archive`
     public var formatDescription: String { "NumPy archive" }
+    /// Whether there are checksums: unless whoever wrote the archive left them away.
+    public var hasChecksums: Bool { archive.hasChecksums }
     /// The size of the file in bytes.
     public var byteCount: Int { version.byteCount }
     /// Unknown: the format can't express it.

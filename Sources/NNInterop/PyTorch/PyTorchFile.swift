@@ -16,6 +16,8 @@ public struct PyTorchFile: CheckpointFile {
     private let pickleName: String
     private let storages: any TorchStorages
     private let isZip: Bool
+    /// Whether there are checksums: in archives, unless whoever wrote them left them away.
+    public let hasChecksums: Bool
     private let options: OpenOptions
     private let modules: [ModuleVersions.Module]
     /// The tree that opening made, for whoever asks first.
@@ -49,18 +51,20 @@ public struct PyTorchFile: CheckpointFile {
     init(_ archive: ZipArchive, _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try ZipTorchFile(archive, source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: file.pickleName, isZip: true)
+            source, version, options, file.graph, file.storages, pickleName: file.pickleName, isZip: true,
+            hasChecksums: archive.hasChecksums)
     }
 
     init(legacy source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try LegacyTorchFile(source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: source.name, isZip: false)
+            source, version, options, file.graph, file.storages, pickleName: source.name, isZip: false,
+            hasChecksums: false)
     }
 
     private init(
         _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions, _ graph: PickleGraph,
-        _ storages: any TorchStorages, pickleName: String, isZip: Bool
+        _ storages: any TorchStorages, pickleName: String, isZip: Bool, hasChecksums: Bool
     ) throws {
         self.source = source
         self.version = version
@@ -69,6 +73,7 @@ public struct PyTorchFile: CheckpointFile {
         self.storages = storages
         self.pickleName = pickleName
         self.isZip = isZip
+        self.hasChecksums = hasChecksums
         var interpreter = TorchInterpreter(
             graph, name: pickleName, storages: storages, options: options, fileSize: version.byteCount)
         first = FirstTree(try interpreter.tree())

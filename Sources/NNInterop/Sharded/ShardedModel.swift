@@ -51,6 +51,8 @@ public struct ShardedModel: CheckpointFile {
     public var formatDescription: String {
         "\(shards.first?.file.formatDescription ?? "nothing") in \(shards.count) \(shards.count == 1 ? "shard" : "shards")"
     }
+    /// Whether every shard has them.
+    public var hasChecksums: Bool { shards.allSatisfy(\.file.hasChecksums) }
     /// The size of the index and all shards in bytes.
     public var byteCount: Int { shards.reduce(indexSize) { saturating($0, $1.file.byteCount) } }
     /// Known if it is for every shard: tensors of different files share nothing.
@@ -108,28 +110,19 @@ public struct ShardedModel: CheckpointFile {
     }
 }
 
-/// A folder in the place of a file: what in it is meant.
-enum CheckpointFolder {
+/// A folder in the place of a file: that of a sharded model has one index in it.
+enum ModelFolder {
     private static let indexNames = ["model.safetensors.index.json", "pytorch_model.bin.index.json"]
 
-    /// The path of the one checkpoint in a folder.
-    static func checkpoint(in folder: String) throws -> String {
-        let names = try SystemCall.names(in: folder).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
-        func path(_ name: String) -> String { FilePath(folder).appending(name).string }
+    /// The path of the index in a folder; nothing if there is none, or more than one.
+    static func index(in folder: String) throws -> String? {
+        let names = try SystemCall.names(in: folder)
         if names.contains(".metadata"), names.contains(where: { $0.hasSuffix(".distcp") }) {
             throw InteropError.unsupported(
                 file: folder, what: "a distributed checkpoint of PyTorch",
                 advice: "python -m torch.distributed.checkpoint.format_utils dcp_to_torch makes a file of it")
         }
-        let indices = names.filter { name in indexNames.contains(name) }
-        if let index = indices.first, indices.count == 1 { return path(index) }
-        let known = names.filter { !$0.hasPrefix(".") && WritableFormat(ending: $0) != nil }
-        if indices.isEmpty, let only = known.first, known.count == 1 { return path(only) }
-        let candidates = (indices + known).prefix(8).map(quoted).joined(separator: ", ")
-        throw InteropError.unknownFormat(
-            file: folder,
-            found: candidates.isEmpty
-                ? "it is a folder without a checkpoint in it"
-                : "it is a folder with several checkpoints in it; name one of them: \(candidates)")
+        let indices = names.filter { indexNames.contains($0) }
+        return indices.count == 1 ? FilePath(folder).appending(indices[0]).string : nil
     }
 }

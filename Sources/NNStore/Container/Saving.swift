@@ -51,6 +51,7 @@ package struct SavePlan {
     private(set) var storages: [VisibleStorage] = []
     /// Ids by storage, counted from 1.
     package private(set) var ids: [Storage: Int] = [:]
+    private let pool = BufferPool()
 
     package init(_ state: StateTree) {
         var layouts: [[TensorLayout]] = []
@@ -82,7 +83,6 @@ package struct SavePlan {
     /// Calls `body` with the bytes of a storage that are written, in pieces of at most a chunk.
     package func forEachPiece(of id: Int, _ body: (RawSpan) throws -> Void) throws {
         let storage = storages[id - 1]
-        let pool = BufferPool()
         for sequence in 0..<FileLayout.chunkCount(storageSize: storage.byteCount) {
             let bytes = try storage.bytes(of: sequence, pool)
             defer { bytes.giveBack(to: pool) }
