@@ -38,12 +38,12 @@ struct PyTorchExport {
         try add(".format_version", Array("1".utf8))
         try add(".storage_alignment", Array("64".utf8))
         try add("byteorder", Array("little".utf8))
-        let sizes = plan.byteCounts
-        let total = sizes.reduce(0, +)
+        let ids = 1..<plan.storageCount + 1
+        let total = ids.reduce(0) { saturating($0, plan.byteCount(of: $1)) }
         var done = 0
-        for (number, size) in sizes.enumerated() {
-            try archive.add("archive/data/\(number)", byteCount: size, alignment: 64) { append in
-                try plan.forEachPiece(of: number + 1) { piece in
+        for id in ids {
+            try archive.add("archive/data/\(id - 1)", byteCount: plan.byteCount(of: id), alignment: 64) { append in
+                try plan.forEachPiece(of: id) { piece in
                     try options.cancellation?.check()
                     try append(piece)
                     done += piece.byteCount

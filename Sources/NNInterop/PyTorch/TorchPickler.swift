@@ -7,12 +7,14 @@ struct TorchPickler {
     private let plan: SavePlan
     private let file: String
     private var modules: [ModuleVersions.Module]
+    private var modulePaths: Set<String>
     /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
     private let untyped: Set<Storage>
 
     init(_ plan: SavePlan, modules: [ModuleVersions.Module], file: String) {
         self.plan = plan
         self.modules = modules
+        modulePaths = Set(modules.map(\.path))
         self.file = file
         untyped = plan.storagesOfSeveralDTypes
     }
@@ -148,10 +150,11 @@ struct TorchPickler {
     private mutating func takeModules(below path: StatePath) -> [ModuleVersions.Module] {
         if modules.isEmpty { return [] }
         let name = path.flatName
-        guard modules.contains(where: { $0.path == name }) else { return [] }
+        guard modulePaths.contains(name) else { return [] }
         let prefix = name.isEmpty ? "" : name + "."
         let taken = modules.filter { $0.path == name || $0.path.hasPrefix(prefix) }
         modules.removeAll { $0.path == name || $0.path.hasPrefix(prefix) }
+        modulePaths.subtract(taken.map(\.path))
         return taken
     }
 
@@ -291,7 +294,7 @@ struct TorchPickler {
         }
         writer.text(String(id - 1))
         writer.text("cpu")
-        writer.integer(plan.byteCounts[id - 1] / (element?.elementSize ?? 1))
+        writer.integer(plan.byteCount(of: id) / (element?.elementSize ?? 1))
         writer.operation(.tuple)
         writer.operation(.binPersID)
     }

@@ -15,15 +15,3 @@ protocol TorchStorages: Sendable {
     /// Whether numbers are the other way round in the file.
     var isBigEndian: Bool { get }
 }
-
-/// A storage as a pickle names it.
-struct TorchStorageReference {
-    let key: String
-    /// What its elements are; nothing if it is bytes.
-    let element: TorchDType?
-    /// Where it begins in the storage of that key, in bytes: other than 0 only for views of legacy files.
-    let byteOffset: Int
-    let byteCount: Int
-    /// The size of the storage of that key, if it is known.
-    let rootByteCount: Int?
-}

@@ -1,14 +1,5 @@
 import NNStore
 
-/// What a storage is the same as: the file's storage, read the same way.
-struct StorageIdentity: Hashable {
-    let key: String
-    let byteCount: Int
-    let transform: TransformedBacking.Transform
-    /// The node of the pickle that the storage stands in, if it is not the file itself.
-    var node: Int? = nil
-}
-
 /// Tensors: from the functions that PyTorch's pickles call to rebuild them. Source: torch/_utils.py, torch/_tensor.py.
 extension TorchInterpreter {
     /// What a call makes that is a tensor or has some in it; nothing if it is no such call.
@@ -147,7 +138,7 @@ extension TorchInterpreter {
     }
 
     /// PyTorch counts the elements of 4-bit floats in pairs; we count each.
-    private func layout(
+    func layout(
         _ element: TorchDType, shape: [Int], strides: [Int], offset: Int, _ reference: TorchStorageReference
     ) throws(StoreError) -> TensorLayout {
         func product(_ left: Int, _ right: Int) throws(StoreError) -> Int {
@@ -178,34 +169,6 @@ extension TorchInterpreter {
         for stride in strides { steps.append(try product(stride, pairs)) }
         steps[last] = 1
         return try TensorLayout(element.dtype, shape: ours, strides: steps, offset: try product(offset, pairs))
-    }
-
-    private mutating func storage(
-        _ reference: TorchStorageReference, _ storages: any TorchStorages, _ node: Int?, _ element: TorchDType,
-        isConjugate: Bool, isNegative: Bool, _ number: Int, _ type: String
-    ) throws -> Storage {
-        var transform = TransformedBacking.Transform()
-        if storages.isBigEndian { transform.swappedSize = element.componentSize }
-        let size = element.elementSize
-        let component = element.componentSize
-        if isConjugate || isNegative {
-            // Of a complex number the conjugate has the other sign at the imaginary part, the negative at both.
-            let isComplex = component < size
-            var signs: [Int] = []
-            if isNegative { signs.append(component - 1) }
-            if isComplex, isNegative != isConjugate { signs.append(size - 1) }
-            transform.elementSize = size
-            transform.signBytes = signs
-        }
-        if transform.isNothing { transform = TransformedBacking.Transform() }
-        let byteCount = reference.rootByteCount ?? reference.byteCount
-        let identity = StorageIdentity(key: reference.key, byteCount: byteCount, transform: transform, node: node)
-        if let known = storageCache[identity] { return known }
-        let plain = try storages.backing(reference.key, byteCount: byteCount) { fail(number, type, $0) }
-        let storage = Storage(
-            backing: transform.isNothing ? plain : TransformedBacking(base: plain, transform: transform))
-        storageCache[identity] = storage
-        return storage
     }
 
     /// Whether the values are the conjugates, and the negatives, of what the storage has.
@@ -311,177 +274,6 @@ extension TorchInterpreter {
         let isPlain = name == "torch.Tensor"
         let tagged = isPlain ? inner : inner.tagged(name)
         return try attributes(of: tagged, name, [arguments[3]] + states, path)
-    }
-
-    // MARK: Storages
-
-    /// A storage by itself, as all of its elements.
-    mutating func bareStorage(_ number: Int) throws -> StateTree {
-        if let known = tensors[number] { return known }
-        let type = "a storage"
-        let (reference, storages, node) = try storageReference(.node(number), number, type)
-        guard let element = reference.element ?? TorchDType(named: "uint8") else {
-            throw fail(number, type, "it has no dtype")
-        }
-        let storage = try storage(
-            reference, storages, node, element, isConjugate: false, isNegative: false, number, type)
-        let layout = try layout(
-            element, shape: [reference.byteCount / element.elementSize], strides: [1], offset: 0, reference)
-        try count(layout)
-        let kind = reference.element == nil ? "torch.storage.UntypedStorage" : "torch.storage.TypedStorage"
-        let data = StateTree.tensor(try StateTensor(storage: storage, layout: layout))
-        let tree = StateTree.record(type: kind, StateDictionary([("data", data)]))
-        tensors[number] = tree
-        return tree
-    }
-
-    /// The storage that a value stands for, where its bytes are, and the node that it stands in if that is no part of the file.
-    private mutating func storageReference(
-        _ value: PickleValue, _ number: Int, _ type: String
-    ) throws -> (TorchStorageReference, any TorchStorages, Int?) {
-        guard case .node(let index) = value else { throw fail(number, type, "it has something else for a storage") }
-        switch graph.nodes[index].kind {
-        case .persistent(let identity):
-            return (try TorchStorageReference(identity, graph, at: index, self), storages, nil)
-        case .object(.global(let callee), _)
-        where graph.globals[callee].qualifiedName == "torch.storage._load_from_bytes":
-            if let known = nested[index] { return (known.reference, known.storages, index) }
-            let found = try loadFromBytes(index)
-            nested[index] = found
-            return (found.reference, found.storages, index)
-        case .object(.global(let callee), _) where graph.globals[callee].qualifiedName == "torch.storage.TypedStorage":
-            // TypedStorage(wrap_storage=..., dtype=...) is pickled by way of persistent ids; nothing else is.
-            throw fail(number, type, "its storage is made by a call, which no PyTorch writes")
-        default: throw fail(number, type, "it has something else for a storage")
-        }
-    }
-
-    /// A whole file of the legacy format inside the pickle, which holds one storage.
-    private func loadFromBytes(
-        _ index: Int
-    ) throws -> (reference: TorchStorageReference, storages: any TorchStorages) {
-        let type = "torch.storage._load_from_bytes"
-        guard nesting < 4 else { throw fail(index, type, "files inside files, more than four deep") }
-        guard let argument = graph.nodes[index].arguments.first, let bytes = try bytes(argument) else {
-            throw fail(index, type, "it loads something that is no bytes")
-        }
-        let source = MemorySource(bytes, name: "\(name), in the bytes at \(graph.nodes[index].offset)")
-        let file = try LegacyTorchFile(source, SourceVersion(byteCount: bytes.count), options)
-        let inner = TorchInterpreter(
-            file.graph, name: source.name, storages: file.storages, options: options, fileSize: bytes.count,
-            nesting: nesting + 1)
-        guard case .node(let root) = file.graph.root, case .persistent(let identity) = file.graph.nodes[root].kind
-        else {
-            throw fail(index, type, "what is in the bytes is no storage")
-        }
-        return (try TorchStorageReference(identity, file.graph, at: root, inner), file.storages)
-    }
-
-    // MARK: Parts
-
-    func integers(_ value: PickleValue, _ what: String, _ number: Int, _ type: String) throws -> [Int] {
-        let values = try sequence(value, number, type)
-        guard values.count <= TensorLayout.maximumRank else {
-            throw fail(number, type, "\(values.count) dimensions, at most \(TensorLayout.maximumRank) are possible")
-        }
-        return try values.map { value in
-            guard case .integer(let integer) = value, let integer = integer.int, integer >= 0 else {
-                throw fail(number, type, "its \(what) has something in it that is no integer from 0 to 2^63 - 1")
-            }
-            return integer
-        }
-    }
-
-    func boolean(_ value: PickleValue, _ number: Int, _ type: String) throws -> Bool {
-        switch value {
-        case .boolean(let value): return value
-        // Protocols before 2 have no truth values of their own.
-        case .integer(let integer) where integer.int == 0 || integer.int == 1: return integer.int == 1
-        default: throw fail(number, type, "something that is to be true or false is neither")
-        }
-    }
-
-    func dtype(_ value: PickleValue, _ number: Int, _ type: String) throws -> TorchDType {
-        guard let name = global(value), name.module == "torch", let dtype = TorchDType(named: name.name) else {
-            throw fail(number, type, "its dtype is none that is known")
-        }
-        return dtype
-    }
-
-    /// Hooks are functions: those of a checkpoint are always none.
-    private func checkHooks(_ value: PickleValue, _ number: Int, _ type: String) throws {
-        switch value {
-        case .none: return
-        case .node(let index):
-            let node = graph.nodes[index]
-            let isEmpty = node.pairs.isEmpty && node.elements.isEmpty && node.states.isEmpty
-            switch node.kind {
-            case .dictionary where isEmpty: return
-            case .object where isEmpty:
-                if node.arguments.isEmpty { return }
-                if node.arguments.count == 1, try sequence(node.arguments[0], number, type).isEmpty { return }
-            default: break
-            }
-        default: break
-        }
-        throw fail(number, type, "it has backward hooks, which are functions; nothing was run")
-    }
-}
-
-extension TorchStorageReference {
-    /// The storage that a persistent id names: ("storage", class, key, location, number of elements, view).
-    init(_ identity: PickleValue, _ graph: PickleGraph, at index: Int, _ interpreter: TorchInterpreter) throws {
-        let type = "a storage"
-        func fail(_ problem: String) -> InteropError {
-            .invalidPickle(
-                file: interpreter.name,
-                .value(offset: graph.nodes[index].offset, type: type, problem: problem))
-        }
-        guard case .node(let tuple) = identity, case .tuple = graph.nodes[tuple].kind else {
-            throw fail("what it is called is no tuple, as PyTorch has")
-        }
-        let parts = graph.nodes[tuple].elements
-        guard (5...6).contains(parts.count), interpreter.text(parts[0]) == "storage" else {
-            throw fail("what it is called is not (\"storage\", class, key, location, number of elements)")
-        }
-        guard let global = parts[1].global(in: graph) else { throw fail("its class is no name") }
-        let element: TorchDType?
-        if global.qualifiedName == "torch.storage.UntypedStorage" {
-            element = nil
-        } else if ["torch", "torch.cuda"].contains(global.module), let dtype = TorchDType(storageClass: global.name) {
-            element = dtype
-        } else {
-            throw fail("\(global.qualifiedName) is no class of storages that is known")
-        }
-        guard let key = interpreter.text(parts[2]) else { throw fail("its key is no text") }
-        guard case .integer(let count) = parts[4], let count = count.int, count >= 0 else {
-            throw fail("its number of elements is none from 0 to 2^63 - 1")
-        }
-        let (byteCount, overflow) = count.multipliedReportingOverflow(by: element?.elementSize ?? 1)
-        guard !overflow, byteCount <= TensorLayout.maximumSize else { throw fail("\(count) elements are too many") }
-        var view: (key: String, offset: Int, count: Int)?
-        if parts.count == 6, case .node(let number) = parts[5] {
-            let fields = graph.nodes[number].elements
-            guard case .tuple = graph.nodes[number].kind, fields.count == 3, let viewKey = interpreter.text(fields[0]),
-                case .integer(let offset) = fields[1], let offset = offset.int, offset >= 0,
-                case .integer(let viewCount) = fields[2], let viewCount = viewCount.int, viewCount >= 0,
-                viewCount <= count, offset <= count - viewCount
-            else { throw fail("it is said to be a view of another storage, in a way that can't be") }
-            view = (viewKey, offset, viewCount)
-        } else if parts.count == 6, case .none = parts[5] {
-        } else if parts.count == 6 {
-            throw fail("it is said to be a view of another storage, in a way that can't be")
-        }
-        let size = element?.elementSize ?? 1
-        self.init(
-            key: key, element: element, byteOffset: (view?.offset ?? 0) * size,
-            byteCount: view.map { $0.count * size } ?? byteCount, rootByteCount: byteCount)
-    }
-}
-
-extension PickleValue {
-    func global(in graph: PickleGraph) -> PickleGlobal? {
-        if case .global(let index) = self { graph.globals[index] } else { nil }
     }
 }
 

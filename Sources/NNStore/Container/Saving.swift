@@ -77,8 +77,11 @@ package struct SavePlan {
     /// The storages into which tensors of more than one dtype look.
     package private(set) var storagesOfSeveralDTypes: Set<Storage> = []
 
-    /// How many bytes of each storage are written, in the order of the ids.
-    package var byteCounts: [Int] { storages.map(\.byteCount) }
+    /// How many storages there are.
+    package var storageCount: Int { storages.count }
+
+    /// How many bytes of a storage are written.
+    package func byteCount(of id: Int) -> Int { storages[id - 1].byteCount }
 
     /// Calls `body` with the bytes of a storage that are written, in pieces of at most a chunk.
     package func forEachPiece(of id: Int, _ body: (RawSpan) throws -> Void) throws {
