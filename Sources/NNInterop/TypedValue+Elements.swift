@@ -1,7 +1,7 @@
 import NNStore
 
 extension TypedValue {
-    /// The elements as plain values: booleans, integers and doubles; as bytes where a dtype is seldom outside tensors.
+    /// The elements as plain values: booleans, integers and doubles, of complex numbers their two parts; as bytes where a dtype is seldom outside tensors.
     var plainElements: [StateTree] {
         let size = dtype.bytesPerBlock
         return stride(from: 0, to: bytes.count, by: size).map { start in
@@ -19,8 +19,18 @@ extension TypedValue {
             case .f32: .double(Double(Float(bitPattern: UInt32(bits))))
             case .bf16: .double(Double(Float(bitPattern: UInt32(bits) << 16)))
             case .f16: .double(Double(half(UInt16(bits))))
+            case .c64, .c128: .list(complexParts(Array(element)))
             default: .bytes(Array(element))
             }
+        }
+    }
+
+    /// Real and imaginary part of a complex number.
+    private func complexParts(_ bytes: [UInt8]) -> [StateTree] {
+        let half = bytes.count / 2
+        return [bytes[..<half], bytes[half...]].map { part in
+            let bits = part.reversed().reduce(UInt64(0)) { $0 << 8 | UInt64($1) }
+            return .double(half == 8 ? Double(bitPattern: bits) : Double(Float(bitPattern: UInt32(bits))))
         }
     }
 }

@@ -74,7 +74,7 @@ struct ForeignPeerTests {
         }
         #expect(made.status == 0, "\(made.error)")
         let files = folder.names
-        #expect(files.count == 19)
+        #expect(files.count == 20)
         var pairs: [String] = []
         for file in files {
             let container = folder.path(file + ".nnck")

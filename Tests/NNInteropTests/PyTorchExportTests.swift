@@ -135,6 +135,75 @@ struct PyTorchExportTests {
         #expect(try saved(odd).report.converted.count == 1)
     }
 
+    @Test("records of which importing makes tensors that are more than one come back")
+    func specialTensors() throws {
+        func longs(_ values: [Int], _ shape: [Int]) throws -> StateTree {
+            try tensor(Storage(values.flatMap { le($0, 8) }), .i64, shape)
+        }
+        func size(_ extents: Int...) -> StateTree { .tuple(extents.map { .integer($0) }, tag: "torch.Size") }
+        let values = try tensor(Storage(counting(8)), .f32, [2])
+        var parameter = try StateTensor(storage: Storage(counting(8)), layout: TensorLayout(.f32, shape: [2]))
+        parameter.tag = "torch.nn.parameter.Parameter"
+        var buffer = try StateTensor(storage: Storage(counting(8)), layout: TensorLayout(.f32, shape: [2]))
+        buffer.tag = "torch.nn.parameter.Buffer"
+        let state: StateTree = [
+            "coo": .record(
+                type: "torch.sparse_coo",
+                StateDictionary([
+                    ("indices", try longs([0, 2, 1, 3], [2, 2])), ("values", values), ("shape", size(3, 4)),
+                    ("is_coalesced", true),
+                ])),
+            "csr": .record(
+                type: "torch.sparse_csr",
+                StateDictionary([
+                    ("compressed_indices", try longs([0, 1, 1, 2], [4])), ("plain_indices", try longs([3, 0], [2])),
+                    ("values", values), ("shape", size(3, 4)),
+                ])),
+            "q": .record(
+                type: "torch._utils._rebuild_qtensor",
+                StateDictionary([
+                    ("data", try tensor(Storage(counting(6)), .i8, [2, 3])), ("dtype", "qint8"),
+                    ("scheme", "per_tensor_affine"),
+                    ("scale", 0.5), ("zero_point", 3),
+                ])),
+            "channels": .record(
+                type: "torch._utils._rebuild_qtensor",
+                StateDictionary([
+                    ("data", try tensor(Storage(counting(6)), .u8, [2, 3])), ("dtype", "quint8"),
+                    ("scheme", "per_channel_affine"),
+                    ("scales", try tensor(Storage(counting(16)), .f64, [2])), ("zero_points", try longs([0, 1], [2])),
+                    ("axis", 0),
+                ])),
+            "meta": .record(
+                type: "torch._utils._rebuild_meta_tensor_no_storage",
+                StateDictionary([
+                    ("dtype", .record(type: "torch.dtype", StateDictionary([("name", "float32")]))),
+                    ("shape", .tuple([2, 3])),
+                    ("strides", .tuple([3, 1])), ("requires_grad", false),
+                ])),
+            "parameter": .record(
+                type: "torch.nn.parameter.Parameter",
+                StateDictionary([("data", .tensor(parameter)), ("state", .dictionary([("note", "n")]))])),
+            "attributed": .record(
+                type: "torch.Tensor", StateDictionary([("data", values), ("state", .dictionary([("note", 1)]))])),
+            "buffer": .tensor(buffer),
+            "storage": .record(type: "torch.storage.TypedStorage", StateDictionary([("data", values)])),
+            "bytes": .record(
+                type: "torch.storage.UntypedStorage",
+                StateDictionary([("data", try tensor(Storage(counting(5)), .u8, [5]))])),
+            "layout": .record(type: "torch.layout", StateDictionary([("name", "torch.strided")])),
+        ]
+        let (file, report) = try saved(state)
+        #expect(report.isEmpty, "\(report.lines)")
+        let (before, after) = (MemorySink(), MemorySink())
+        try Checkpoint.save(state, to: before)
+        try Checkpoint.save(file.state(), to: after)
+        let (one, other) = (
+            try Checkpoint.open(MemorySource(before.bytes)), try Checkpoint.open(MemorySource(after.bytes))
+        )
+        #expect(one.contentID == other.contentID)
+    }
+
     @Test("of a storage only what tensors see is written")
     func visible() throws {
         let storage = try Storage(counting(4096))

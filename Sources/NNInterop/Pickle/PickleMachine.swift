@@ -353,7 +353,10 @@ struct PickleMachine {
     }
 
     private mutating func push(module: String, name: String) throws {
-        let global = PickleGlobal(module: PickleMachine.present(module), name: name, offset: place)
+        let module = PickleMachine.present(module)
+        // Python 2 had two types of integers; its names are what protocol 2 has.
+        let name = module == "builtins" && name == "long" ? "int" : name
+        let global = PickleGlobal(module: module, name: name, offset: place)
         try checkGlobal(global)
         stack.append(.global(graph.globals.count))
         graph.globals.append(global)

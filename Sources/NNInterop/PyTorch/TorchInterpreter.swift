@@ -147,10 +147,9 @@ struct TorchInterpreter {
     private mutating func object(
         _ number: Int, _ node: PickleGraph.Node, _ callee: PickleValue, _ keywords: PickleValue?, _ path: StatePath
     ) throws -> StateTree {
-        guard case .global(let index) = callee else {
+        guard let global = classOrFunction(callee) else {
             throw fail(number, "a call", "it calls something that is no name; nothing was run")
         }
-        let global = graph.globals[index]
         guard TorchGlobals.isKnown(global) else { return try record(number, node, global, keywords, path) }
         if keywords != nil { throw fail(number, global.qualifiedName, "it has keyword arguments, which it never has") }
         if let tree = tensors[number] {
@@ -163,6 +162,16 @@ struct TorchInterpreter {
             return tensor
         }
         return try plainObject(number, node, global, path)
+    }
+
+    /// What is called: a name, or a class of modules as legacy files have it, with its source: ("module", class, file, source).
+    private func classOrFunction(_ callee: PickleValue) -> PickleGlobal? {
+        if let global = global(callee) { return global }
+        guard case .node(let number) = callee, case .persistent(.node(let identity)) = graph.nodes[number].kind else {
+            return nil
+        }
+        let parts = graph.nodes[identity].elements
+        return parts.count == 4 && text(parts[0]) == "module" ? global(parts[1]) : nil
     }
 
     /// Notes that a tensor stands for so many bytes.
@@ -318,7 +327,7 @@ struct TorchInterpreter {
     }
 
     /// An object of a type that is not known, if such are to be kept: its parts are there, its type is a name.
-    private mutating func record(
+    mutating func record(
         _ number: Int, _ node: PickleGraph.Node, _ global: PickleGlobal, _ keywords: PickleValue?, _ path: StatePath
     ) throws -> StateTree {
         var type = global.qualifiedName

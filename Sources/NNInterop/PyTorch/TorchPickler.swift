@@ -2,14 +2,14 @@ import NNStore
 
 /// Writes a state tree as the pickle of a PyTorch file.
 struct TorchPickler {
-    private(set) var report = ExportReport()
-    private var writer = PickleWriter()
-    private let plan: SavePlan
-    private let file: String
+    var report = ExportReport()
+    var writer = PickleWriter()
+    let plan: SavePlan
+    let file: String
     private var modules: [ModuleVersions.Module]
     private var modulePaths: Set<String>
     /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
-    private let untyped: Set<Storage>
+    let untyped: Set<Storage>
 
     init(_ plan: SavePlan, modules: [ModuleVersions.Module], file: String) {
         self.plan = plan
@@ -31,13 +31,13 @@ struct TorchPickler {
         }
     }
 
-    private static func place(_ path: StatePath) -> String { path.keys.isEmpty ? "the root" : quoted(path.flatName) }
+    static func place(_ path: StatePath) -> String { path.keys.isEmpty ? "the root" : quoted(path.flatName) }
 
-    private mutating func note(_ path: StatePath, _ node: StateTree, became what: String) {
+    mutating func note(_ path: StatePath, _ node: StateTree, became what: String) {
         report.converted.append("\(TorchPickler.place(path)): \(node.plainKind) became \(what)")
     }
 
-    private mutating func write(_ node: StateTree, _ path: StatePath) throws {
+    mutating func write(_ node: StateTree, _ path: StatePath) throws {
         guard path.keys.count <= StateTree.maximumDepth else {
             throw InteropError.invalidTree(path: "", reason: "it is deeper than \(StateTree.maximumDepth) levels")
         }
@@ -98,7 +98,7 @@ struct TorchPickler {
         writer.operation(.appends)
     }
 
-    private mutating func writeTuple(_ elements: [StateTree], tag: String?, _ path: StatePath) throws {
+    mutating func writeTuple(_ elements: [StateTree], tag: String?, _ path: StatePath) throws {
         let isSize = tag == "torch.Size"
         if isSize { writer.global("torch", "Size") }
         writer.operation(.mark)
@@ -219,106 +219,11 @@ struct TorchPickler {
         case "torch.dtype":
             guard case .string(let name)? = parts["name"], let dtype = TorchDType(named: name) else { break }
             return writer.global("torch", dtype.name)
-        default: break
+        default:
+            if try writeSpecialTensor(type, parts, path) { return }
         }
         report.converted.append("\(TorchPickler.place(path)): a record of type \(quoted(type)) became a dictionary")
         try writeDictionary(StateDictionary(keyed: parts.map { ($0.key, $0.value) }), path)
-    }
-
-    // MARK: Tensors
-
-    private mutating func write(_ tensor: StateTensor, _ path: StatePath) throws {
-        var tensor = tensor
-        let element: TorchDType
-        if let known = TorchDType(tensor.dtype), known.dtype.elementsPerBlock == 1 || tensor.fits(known) {
-            element = known
-        } else {
-            // Blocks that PyTorch has no dtype for: their bytes.
-            guard let bytes = try tensor.asBytes(), let byte = TorchDType(named: "uint8") else {
-                throw InteropError.unsupportedDType(
-                    file: file, format: "PyTorch", tensor: path.flatName, dtype: tensor.dtype.name)
-            }
-            note(path, .tensor(tensor), became: "its bytes, since PyTorch has no \(tensor.dtype)")
-            tensor = bytes
-            element = byte
-        }
-        let isParameter = tensor.tag == "torch.nn.parameter.Parameter"
-        if let tag = tensor.tag, !isParameter, tag != "numpy.ndarray" {
-            report.converted.append("\(TorchPickler.place(path)): a \(quoted(tag)) became a tensor")
-        }
-        let isFloat = ["float", "complex", "bfloat"].contains { element.name.hasPrefix($0) }
-        let requiresGrad = tensor.requiresGrad && isFloat
-        if isParameter { writer.global("torch._utils", "_rebuild_parameter") }
-        let isTyped = element.storageClass != nil && !untyped.contains(tensor.storage)
-        writer.global("torch._utils", isTyped ? "_rebuild_tensor_v2" : "_rebuild_tensor_v3")
-        writer.operation(.mark)
-        writeStorage(of: tensor, isTyped ? element : nil)
-        let pairs = element.dtype.elementsPerBlock
-        writer.integer(tensor.layout.offset / pairs)
-        var shape = tensor.shape
-        var strides = tensor.layout.strides
-        if pairs > 1, let last = shape.indices.last {
-            shape[last] /= pairs
-            strides = strides.enumerated().map { $0.offset == last ? 1 : $0.element / pairs }
-        }
-        writer.integers(shape)
-        writer.integers(strides)
-        writer.boolean(requiresGrad && !isParameter)
-        writeNoHooks()
-        if !isTyped { writer.global("torch", element.name) }
-        writer.operation(.tuple)
-        writer.operation(.reduce)
-        if isParameter {
-            writer.boolean(requiresGrad)
-            writeNoHooks()
-            writer.operation(.tuple3)
-            writer.operation(.reduce)
-        }
-    }
-
-    private mutating func writeNoHooks() {
-        writer.global("collections", "OrderedDict")
-        writer.operation(.emptyTuple)
-        writer.operation(.reduce)
-    }
-
-    /// ("storage", class, key, location, number of elements).
-    private mutating func writeStorage(of tensor: StateTensor, _ element: TorchDType?) {
-        let id = plan.ids[tensor.storage]!
-        writer.operation(.mark)
-        writer.text("storage")
-        if let element {
-            writer.global("torch", element.storageClass ?? "")
-        } else {
-            writer.global("torch.storage", "UntypedStorage")
-        }
-        writer.text(String(id - 1))
-        writer.text("cpu")
-        writer.integer(plan.byteCount(of: id) / (element?.elementSize ?? 1))
-        writer.operation(.tuple)
-        writer.operation(.binPersID)
-    }
-}
-
-extension StateTensor {
-    /// Whether the rows are whole pairs, as PyTorch's 4-bit floats are counted.
-    fileprivate func fits(_ element: TorchDType) -> Bool {
-        let pairs = element.dtype.elementsPerBlock
-        guard let last = shape.last, let step = layout.strides.last else { return false }
-        return last % pairs == 0 && step == 1 && layout.strides.dropLast().allSatisfy { $0 % pairs == 0 }
-            && layout.offset % pairs == 0
-    }
-
-    /// The tensor's blocks as bytes, if they stand one after another: in rows where rows are whole blocks.
-    fileprivate func asBytes() throws -> StateTensor? {
-        guard layout.isContiguous else { return nil }
-        let block = dtype.elementsPerBlock
-        var bytes = [layout.byteCount]
-        if let row = shape.last, row % block == 0 {
-            bytes = shape.dropLast() + [row / block * dtype.bytesPerBlock]
-        }
-        return try StateTensor(
-            storage: storage, layout: try TensorLayout(.u8, shape: bytes, offset: layout.byteRange.lowerBound))
     }
 }
 

@@ -246,6 +246,12 @@ extension TorchInterpreter {
             let state = try self.tree(state, path.appending(.text(key)))
             if !state.isNothing { parts[key] = state }
         }
+        // What makes a tensor a buffer are two attributes of it.
+        if type == "torch.Tensor", parts.count == 2, let state = parts["state"], state.children.count == 2,
+            state["_is_buffer"]?.bool == true, state["persistent"]?.bool == true
+        {
+            return tree.tagged("torch.nn.parameter.Buffer")
+        }
         return parts.count == 1 ? tree : .record(type: type, parts)
     }
 
@@ -265,8 +271,11 @@ extension TorchInterpreter {
         let parts = try sequence(arguments[2], number, type)
         var node = PickleGraph.Node(kind: graph.nodes[number].kind, offset: graph.nodes[number].offset)
         node.arguments = parts
-        // The function is one of those that are known, or the name would have been refused, or is kept as it is.
-        guard TorchGlobals.isKnown(function), let inner = try tensorLike(number, node, function, path) else {
+        // A function that is not known is refused by its name, unless such are kept.
+        guard TorchGlobals.isKnown(function) else {
+            return try record(number, graph.nodes[number], global(arguments[1]) ?? function, nil, path)
+        }
+        guard let inner = try tensorLike(number, node, function, path) else {
             throw fail(number, type, "it calls \(function.qualifiedName), which makes no tensor; nothing was run")
         }
         guard let kind = global(arguments[1]) else { throw fail(number, type, "its class is no name") }

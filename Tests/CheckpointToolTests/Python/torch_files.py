@@ -36,6 +36,27 @@ def dtypes():
     return found
 
 
+def special():
+    parameter = torch.nn.Parameter(torch.ones(3))
+    parameter.note = "kept"
+    attributed = torch.ones(2)
+    attributed.note = [1, 2]
+    found = {
+        "coo": torch.sparse_coo_tensor([[0, 1, 2], [2, 0, 1]], [1.0, 2.0, 3.0], (3, 3)).coalesce(),
+        "csr": torch.eye(4).to_sparse_csr(), "bsc": torch.eye(4).to_sparse_bsc((2, 2)),
+        "meta": torch.empty(3, 4, device="meta"), "storage": torch.arange(4.0).storage(),
+        "parameter": parameter, "attributed": attributed, "buffer": torch.nn.Buffer(torch.ones(3)),
+        "batch": torch.stack([torch.eye(3), torch.eye(3)]).to_sparse_csr(),
+    }
+    try:
+        data = torch.randn(3, 4)
+        found["quantised"] = torch.quantize_per_tensor(data, 0.1, 3, torch.qint8)
+        found["channels"] = torch.quantize_per_channel(data, torch.ones(3) * 0.1, torch.zeros(3).long(), 0, torch.quint8)
+    except RuntimeError as error:
+        print("no quantised tensors:", error)
+    return found
+
+
 def values():
     torch.manual_seed(3)
     net = Net()
@@ -56,6 +77,7 @@ def values():
         # Only those without a class of storages of their own may lie over one.
         "two_dtypes": {"halves": base.view(torch.uint16), "words": base.view(torch.uint32), "bytes": base.view(torch.float8_e5m2)},
         "signs": {"plain": complex_numbers, "conj": complex_numbers.conj(), "neg": complex_numbers.clone().conj().imag},
+        "special": special(),
         "empty": {"none": torch.empty(0, 3), "scalar": torch.tensor(1.5), "list": [], "dict": {}},
         "bare": torch.arange(5),
         "list": [torch.ones(2), {"a": torch.zeros(1, requires_grad=True)}],
@@ -65,14 +87,15 @@ def values():
 def write(folder):
     for name, value in values().items():
         torch.save(value, os.path.join(folder, name + ".pt"))
-        if name not in ("dtypes", "two_dtypes"):
+        if name not in ("dtypes", "two_dtypes", "special"):
             torch.save(value, os.path.join(folder, name + ".legacy.pt"), _use_new_zipfile_serialization=False)
     torch.save(values()["training"]["model"], os.path.join(folder, "protocol4.pt"), pickle_protocol=4)
 
 
 def tensors(value, path=""):
     if isinstance(value, torch.Tensor):
-        yield path, value
+        if value.layout == torch.strided and not value.is_meta and not value.is_quantized:
+            yield path, value
     elif isinstance(value, dict):
         for key, part in value.items():
             yield from tensors(part, f"{path}.{key}")
@@ -92,7 +115,23 @@ def sharing(value):
 def same(one, other, path=""):
     if type(one) is not type(other):
         raise SystemExit(f"{path}: {type(one)} is not {type(other)}")
-    if isinstance(one, torch.Tensor):
+    if isinstance(one, (torch.storage.TypedStorage, torch.UntypedStorage)):
+        if one.tolist() != other.tolist():
+            raise SystemExit(f"{path}: storages differ")
+    elif isinstance(one, torch.Tensor):
+        if getattr(one, "__dict__", None) != getattr(other, "__dict__", None):
+            raise SystemExit(f"{path}: attributes {one.__dict__} are not {other.__dict__}")
+        if (one.layout, one.shape, one.dtype, one.device) != (other.layout, other.shape, other.dtype, other.device):
+            raise SystemExit(f"{path}: layout, shape, dtype or device differ")
+        if one.layout != torch.strided:
+            return same(one.to_dense(), other.to_dense(), path)
+        if one.is_meta:
+            return
+        if one.is_quantized:
+            if one.qscheme() != other.qscheme():
+                raise SystemExit(f"{path}: schemes differ")
+            same(one.dequantize(), other.dequantize(), path)
+            return same(one.int_repr(), other.int_repr(), path)
         facts = [(t.dtype, t.shape, t.stride() if t.numel() > 1 else None, t.requires_grad) for t in (one, other)]
         if facts[0] != facts[1]:
             raise SystemExit(f"{path}: {facts}")
