@@ -54,14 +54,14 @@ extension CheckpointFile {
     /// - Returns: what could not be written as it was.
     /// - Throws: what reading the file and saving throw.
     @discardableResult
-    public func saveAsPyTorch(to path: String, options: PyTorchOptions = PyTorchOptions()) throws -> ExportReport {
+    public func saveAsPyTorch(to path: String, options: ExportOptions = ExportOptions()) throws -> ExportReport {
         try PyTorch.save(state(), metadata: metadata(), to: path, options: options)
     }
 
     /// Saves the file as a PyTorch file to a sink, as ``saveAsPyTorch(to:options:)-(String,_)`` does.
     @discardableResult
     public func saveAsPyTorch(
-        to sink: any ByteSink, options: PyTorchOptions = PyTorchOptions()
+        to sink: any ByteSink, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try PyTorch.save(state(), metadata: metadata(), to: sink, options: options)
     }
@@ -72,36 +72,40 @@ extension CheckpointFile {
     /// - Throws: what reading the file and saving throw.
     @discardableResult
     public func saveAsNumPy(
-        to path: String, as kind: NumPy.Kind = .archive, options: NumPyOptions = NumPyOptions()
+        to path: String, as kind: NumPy.Kind = .archive, writesBF16AsF32: Bool = false,
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NumPy.save(state(), metadata: metadata(), to: path, as: kind, options: options)
+        try NumPy.save(
+            state(), metadata: metadata(), to: path, as: kind, writesBF16AsF32: writesBF16AsF32, options: options)
     }
 
-    /// Saves the file as a NumPy file to a sink, as ``saveAsNumPy(to:as:options:)-(String,_,_)`` does.
+    /// Saves the file as a NumPy file to a sink, as ``saveAsNumPy(to:as:writesBF16AsF32:options:)-(String,_,_,_)`` does.
     @discardableResult
     public func saveAsNumPy(
-        to sink: any ByteSink, as kind: NumPy.Kind = .archive, options: NumPyOptions = NumPyOptions()
+        to sink: any ByteSink, as kind: NumPy.Kind = .archive, writesBF16AsF32: Bool = false,
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NumPy.save(state(), metadata: metadata(), to: sink, as: kind, options: options)
+        try NumPy.save(
+            state(), metadata: metadata(), to: sink, as: kind, writesBF16AsF32: writesBF16AsF32, options: options)
     }
 
     /// Saves the file as a GGUF file at `path`. What was a GGUF file and is unchanged comes out with the same bytes.
     ///
-    /// - Parameter options: as for ``GGUF``; their source facts are replaced by the file's.
+    /// - Parameter options: their source facts are replaced by the file's.
     /// - Returns: what could not be written as it was.
     /// - Throws: what reading the file and saving throw.
     @discardableResult
-    public func saveAsGGUF(to path: String, options: GGUFOptions = GGUFOptions()) throws -> ExportReport {
+    public func saveAsGGUF(to path: String, options: ExportOptions = ExportOptions()) throws -> ExportReport {
         try GGUF.save(state(), metadata: metadata(), to: path, options: completed(options))
     }
 
     /// Saves the file as a GGUF file to a sink, as ``saveAsGGUF(to:options:)-(String,_)`` does.
     @discardableResult
-    public func saveAsGGUF(to sink: any ByteSink, options: GGUFOptions = GGUFOptions()) throws -> ExportReport {
+    public func saveAsGGUF(to sink: any ByteSink, options: ExportOptions = ExportOptions()) throws -> ExportReport {
         try GGUF.save(state(), metadata: metadata(), to: sink, options: completed(options))
     }
 
-    private func completed(_ options: GGUFOptions) throws -> GGUFOptions {
+    private func completed(_ options: ExportOptions) throws -> ExportOptions {
         var options = options
         options.sourceFacts = try sourceFacts
         return options

@@ -221,7 +221,7 @@ struct GGUFTests {
             try GGUF.save(.dictionary([(long, try tensor(.f32, [1]))]), to: MemorySink())
         }
         #expect(throws: InteropError.self) {
-            try GGUF.save(state, to: MemorySink(), options: GGUFOptions(isStrict: true))
+            try GGUF.save(state, to: MemorySink(), options: ExportOptions(isStrict: true))
         }
         #expect(throws: InteropError.self) {
             try GGUF.save(["x": try tensor(.f32, [1])], metadata: ["general.alignment": 3], to: MemorySink())

@@ -199,10 +199,10 @@ struct NumPyTests {
         #expect(try elements(#require(back["bf"]?.tensor)) == counting(6))
         #expect(back["n"]?.tensor?.dtype == .i64 && back["n"]?.tensor?.shape == [])
         #expect(throws: InteropError.self) {
-            try NumPy.save(state, to: MemorySink(), options: NumPyOptions(isStrict: true))
+            try NumPy.save(state, to: MemorySink(), options: ExportOptions(isStrict: true))
         }
         sink = MemorySink()
-        try NumPy.save(["bf": try tensor(.bf16, 3)], to: sink, options: NumPyOptions(writesBF16AsF32: true))
+        try NumPy.save(["bf": try tensor(.bf16, 3)], to: sink, writesBF16AsF32: true)
         let wide = try #require(try open(sink.bytes).state()["bf"]?.tensor)
         #expect(wide.dtype == .f32)
         #expect(

@@ -129,7 +129,7 @@ struct PyTorchExportTests {
         #expect(back["made"]?["k"]?.int == 1 && back["record"]?["a"]?.int == 1 && back["texts"]?[1]?.string == "b")
         #expect(back["blocks"]?.tensor?.shape == [2, 18] && back["blocks"]?.tensor?.dtype == .u8)
         #expect(throws: InteropError.self) {
-            try PyTorch.save(state, to: MemorySink(), options: PyTorchOptions(isStrict: true))
+            try PyTorch.save(state, to: MemorySink(), options: ExportOptions(isStrict: true))
         }
         let odd = try tensor(Storage(counting(6)), .f6E2M3, [2, 4], [4, 1])
         #expect(try saved(odd).report.converted.count == 1)
@@ -220,7 +220,7 @@ struct PyTorchExportTests {
         #expect(throws: (any Error).self) {
             try PyTorch.save(
                 ["a": try tensor(Storage(counting(8)), .f32, [2])], to: folder.path("x.pt"),
-                options: PyTorchOptions(cancellation: cancellation))
+                options: ExportOptions(cancellation: cancellation))
         }
         #expect(folder.names.isEmpty)
     }

@@ -36,7 +36,7 @@ struct ShardedModelTests {
     func roundTrip(_ name: String) throws {
         let path = folder.path(name)
         let format: ShardedExport.Format =
-            name.hasSuffix(".bin") ? .pytorch(PyTorchOptions()) : .safetensors(SafetensorsOptions())
+            name.hasSuffix(".bin") ? .pytorch(ExportOptions()) : .safetensors(SafetensorsOptions())
         try ShardedExport.save(model(), metadata: [:], to: path, as: format, maximumShardSize: 500)
         let ending = (name as NSString).pathExtension
         let stem = (name as NSString).deletingPathExtension

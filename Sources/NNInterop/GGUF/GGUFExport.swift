@@ -1,15 +1,15 @@
 import NNStore
 
-/// A GGUF file that is about to be written: everything is decided and checked before the first byte.
-struct GGUFExport {
+/// A GGUF file that is about to be written.
+struct GGUFExport: FileExport {
     private(set) var report: ExportReport
     private let header: GGUFHeader
     private let headerBytes: [UInt8]
     private let tensors: [StateTensor]
     private let end: [UInt8]
-    private let options: GGUFOptions
+    private let options: ExportOptions
 
-    init(_ state: StateTree, metadata: StateTree, file: String, _ options: GGUFOptions) throws {
+    init(_ state: StateTree, metadata: StateTree, file: String, _ options: ExportOptions) throws {
         self.options = options
         var entries = try FlatEntries(
             state, file: file,

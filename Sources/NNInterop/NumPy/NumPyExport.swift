@@ -1,11 +1,11 @@
 import NNStore
 
-/// A NumPy file that is about to be written: everything is decided and checked before the first byte.
-struct NumPyExport {
+/// A NumPy file that is about to be written.
+struct NumPyExport: FileExport {
     let report: ExportReport
     private let arrays: [Array]
     private let kind: NumPy.Kind
-    private let options: NumPyOptions
+    private let options: ExportOptions
 
     private struct Array {
         let name: String
@@ -18,7 +18,8 @@ struct NumPyExport {
     }
 
     init(
-        _ state: StateTree, metadata: StateTree, file: String, _ kind: NumPy.Kind, _ options: NumPyOptions
+        _ state: StateTree, metadata: StateTree, file: String, _ kind: NumPy.Kind, widens: Bool,
+        _ options: ExportOptions
     ) throws {
         self.kind = kind
         self.options = options
@@ -37,7 +38,7 @@ struct NumPyExport {
             }
         }
         arrays = try entries.tensors.map { name, tensor in
-            let widens = options.writesBF16AsF32 && tensor.dtype == .bf16
+            let widens = widens && tensor.dtype == .bf16
             if let known = NumPyExport.note(on: tensor.dtype, widens: widens) {
                 entries.report.converted.append("\(name.isEmpty ? "the root" : quoted(name)): \(known)")
             }

@@ -1,31 +1,5 @@
 import NNStore
 
-/// What writing a PyTorch file can be told.
-public struct PyTorchOptions: Sendable {
-    /// What to do if the destination exists.
-    public var existing: ExistingDestination
-    /// Whether saving returns only when the file is on stable storage.
-    public var isDurable: Bool
-    /// Whether what the format can't hold is an error instead of being converted or left out.
-    public var isStrict: Bool
-    /// Asks the save to stop.
-    public var cancellation: Cancellation?
-    /// Called on the saving thread with the bytes of storages done so far and the total.
-    public var progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
-
-    /// The usual options: nothing replaced, durable, what can't be held is converted or left out.
-    public init(
-        existing: ExistingDestination = .refuse, isDurable: Bool = true, isStrict: Bool = false,
-        cancellation: Cancellation? = nil, progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil
-    ) {
-        self.existing = existing
-        self.isDurable = isDurable
-        self.isStrict = isStrict
-        self.cancellation = cancellation
-        self.progress = progress
-    }
-}
-
 /// Writes PyTorch files, of the zip format, that `torch.load(path, weights_only=True)` opens.
 ///
 /// Nesting, shared storages, views, dtypes, parameters and versions of modules are kept. What PyTorch's safe loader does not read
@@ -42,12 +16,10 @@ public enum PyTorch {
     ///   throws. The destination is then as it was before.
     @discardableResult
     public static func save(
-        _ state: StateTree, metadata: StateTree = [:], to path: String, options: PyTorchOptions = PyTorchOptions()
+        _ state: StateTree, metadata: StateTree = [:], to path: String, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        let export = try PyTorchExport(state, metadata: metadata, file: path, options)
-        let sink = try Destination.sink(for: path, options.existing, isDurable: options.isDurable)
-        try export.write(to: BufferedOutput(sink))
-        return export.report
+        try PyTorchExport(state, metadata: metadata, file: path, options)
+            .save(to: path, options.existing, isDurable: options.isDurable)
     }
 
     /// Saves a tree as a PyTorch file to a sink.
@@ -57,11 +29,8 @@ public enum PyTorch {
     @discardableResult
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
-        options: PyTorchOptions = PyTorchOptions()
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        let output = BufferedOutput(sink)
-        let export = try PyTorchExport(state, metadata: metadata, file: sink.name, options)
-        try export.write(to: output)
-        return export.report
+        try NNInterop.save(to: sink) { try PyTorchExport(state, metadata: metadata, file: $0, options) }
     }
 }

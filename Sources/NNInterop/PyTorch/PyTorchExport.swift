@@ -1,13 +1,13 @@
 import NNStore
 
-/// A PyTorch file that is about to be written: everything is decided and checked before the first byte.
-struct PyTorchExport {
+/// A PyTorch file that is about to be written.
+struct PyTorchExport: FileExport {
     let report: ExportReport
     private let pickle: [UInt8]
     private let plan: SavePlan
-    private let options: PyTorchOptions
+    private let options: ExportOptions
 
-    init(_ state: StateTree, metadata: StateTree, file: String, _ options: PyTorchOptions) throws {
+    init(_ state: StateTree, metadata: StateTree, file: String, _ options: ExportOptions) throws {
         self.options = options
         guard case .dictionary(let notes) = metadata else {
             throw InteropError.invalidTree(path: "", reason: "metadata has to be a dictionary")

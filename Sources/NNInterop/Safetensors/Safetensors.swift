@@ -70,11 +70,8 @@ public enum Safetensors {
         _ state: StateTree, metadata: StateTree = [:], to path: String,
         options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
-        let export = try SafetensorsExport(state, metadata: metadata, file: path, options)
-        // The sink only now: what can't be written must not cost a temporary file.
-        let sink = try Destination.sink(for: path, options.existing, isDurable: options.isDurable)
-        try export.write(to: BufferedOutput(sink))
-        return export.report
+        try SafetensorsExport(state, metadata: metadata, file: path, options)
+            .save(to: path, options.existing, isDurable: options.isDurable)
     }
 
     /// Saves a tree as a safetensors file to a sink.
@@ -86,9 +83,6 @@ public enum Safetensors {
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
         options: SafetensorsOptions = SafetensorsOptions()
     ) throws -> ExportReport {
-        let output = BufferedOutput(sink)
-        let export = try SafetensorsExport(state, metadata: metadata, file: sink.name, options)
-        try export.write(to: output)
-        return export.report
+        try NNInterop.save(to: sink) { try SafetensorsExport(state, metadata: metadata, file: $0, options) }
     }
 }

@@ -1,7 +1,7 @@
 import NNStore
 
-/// A safetensors file that is about to be written: everything is decided and checked before the first byte.
-struct SafetensorsExport {
+/// A safetensors file that is about to be written.
+struct SafetensorsExport: FileExport {
     let report: ExportReport
     private let header: SafetensorsHeader
     private let headerBytes: [UInt8]

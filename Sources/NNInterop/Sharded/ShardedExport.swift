@@ -8,7 +8,7 @@ public enum ShardedExport {
         /// Safetensors files.
         case safetensors(SafetensorsOptions)
         /// PyTorch files.
-        case pytorch(PyTorchOptions)
+        case pytorch(ExportOptions)
     }
 
     /// Saves a tree as shards of at most `maximumShardSize` bytes of tensors each, and an index.

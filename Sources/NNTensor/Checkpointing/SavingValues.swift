@@ -71,6 +71,9 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
     withModules[.text(ModuleVersions.key)] = entries[.text(ModuleVersions.key)]
     var progress: (@Sendable (Int, Int) -> Void)?
     if let report = options.progress { progress = { report($0, $1) } }
+    let foreign = ExportOptions(
+        existing: options.existing, isDurable: options.isDurable, isStrict: true, cancellation: options.cancellation,
+        progress: progress)
     switch format {
     case .nnck: break
     case .safetensors:
@@ -80,26 +83,15 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
                 reason: "\(path): a safetensors file holds tensors by their names. Save [\"x\": tensor], or a container"
             )
         }
-        let foreign = SafetensorsOptions(
+        let options = SafetensorsOptions(
             existing: options.existing, isDurable: options.isDurable, isStrict: true,
             cancellation: options.cancellation, progress: progress)
-        try Safetensors.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
-    case .pytorch:
-        let foreign = PyTorchOptions(
-            existing: options.existing, isDurable: options.isDurable, isStrict: true,
-            cancellation: options.cancellation, progress: progress)
-        try PyTorch.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
+        try Safetensors.save(tree, metadata: .dictionary(withModules), to: path, options: options)
+    case .pytorch: try PyTorch.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
     case .npz, .npy:
-        let foreign = NumPyOptions(
-            existing: options.existing, isDurable: options.isDurable, isStrict: true,
-            cancellation: options.cancellation, progress: progress)
         try NumPy.save(
             tree, metadata: .dictionary(plain), to: path, as: format == .npy ? .array : .archive, options: foreign)
-    case .gguf:
-        let foreign = GGUFOptions(
-            existing: options.existing, isDurable: options.isDurable, isStrict: true,
-            cancellation: options.cancellation, progress: progress)
-        try GGUF.save(tree, metadata: .dictionary(plain), to: path, options: foreign)
+    case .gguf: try GGUF.save(tree, metadata: .dictionary(plain), to: path, options: foreign)
     }
 }
 

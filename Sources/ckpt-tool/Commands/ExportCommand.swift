@@ -110,6 +110,9 @@ struct ExportCommand: ParsableCommand {
     }
 
     private func save(_ opened: any CheckpointFile, _ progress: ProgressLine) throws -> ExportReport? {
+        let options = ExportOptions(
+            existing: destination.existing, isStrict: strict, maximumDataSize: maxBytes,
+            progress: { progress.update($0, $1) })
         switch to {
         case .nnck:
             var options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
@@ -123,8 +126,6 @@ struct ExportCommand: ParsableCommand {
             }
             return nil
         case .pytorch:
-            let options = PyTorchOptions(
-                existing: destination.existing, isStrict: strict, progress: { progress.update($0, $1) })
             if let shardSize {
                 return try ShardedExport.save(
                     opened.state(), metadata: opened.metadata(), to: output, as: .pytorch(options),
@@ -134,17 +135,13 @@ struct ExportCommand: ParsableCommand {
                 ? try opened.saveAsPyTorch(to: StandardOutput.sink, options: options)
                 : try opened.saveAsPyTorch(to: output, options: options)
         case .npz, .npy:
-            let options = NumPyOptions(
-                existing: destination.existing, isStrict: strict, writesBF16AsF32: bf16As == .f32,
-                maximumDataSize: maxBytes, progress: { progress.update($0, $1) })
             let kind: NumPy.Kind = to == .npy ? .array : .archive
+            let widens = bf16As == .f32
             return output == "-"
-                ? try opened.saveAsNumPy(to: StandardOutput.sink, as: kind, options: options)
-                : try opened.saveAsNumPy(to: output, as: kind, options: options)
+                ? try opened.saveAsNumPy(
+                    to: StandardOutput.sink, as: kind, writesBF16AsF32: widens, options: options)
+                : try opened.saveAsNumPy(to: output, as: kind, writesBF16AsF32: widens, options: options)
         case .gguf:
-            let options = GGUFOptions(
-                existing: destination.existing, isStrict: strict, maximumDataSize: maxBytes,
-                progress: { progress.update($0, $1) })
             return output == "-"
                 ? try opened.saveAsGGUF(to: StandardOutput.sink, options: options)
                 : try opened.saveAsGGUF(to: output, options: options)
