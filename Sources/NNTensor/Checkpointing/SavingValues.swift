@@ -65,6 +65,13 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
     guard case .dictionary(let entries) = metadata else {
         throw StoreError.invalidTree(path: "", reason: "metadata has to be a dictionary")
     }
+    // What it says of itself would be lost, and without it nobody could resume it.
+    guard entries[.text(LibraryMetadata.trainingKey)] == nil else {
+        throw StoreError.invalidTree(
+            path: "",
+            reason:
+                "\(path): a training is saved in a container. Name it .nnck, or save the model alone (net.save(to:))")
+    }
     // What the library notes for itself has no place there; nothing else is left out without a word.
     let plain = entries.withoutLibraryEntries
     var withModules = plain
