@@ -83,6 +83,8 @@ bench: .build-bench-venv/complete
 	.build-bench-venv/bin/python Benchmarks/compare.py $(BENCH_OPTIONS)
 	.build-bench-venv/bin/python Benchmarks/compare_tensors.py
 	.build-bench-venv/bin/python Benchmarks/compare_models.py
+	$(SWIFT) build -c release --product ckpt-tool
+	.build-bench-venv/bin/python Benchmarks/compare_imports.py
 
 gpu-check-bundle:
 	$(call install,$(BUILD_PACKAGES) binutils xz-utils)

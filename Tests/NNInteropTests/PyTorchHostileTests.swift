@@ -236,13 +236,8 @@ struct PyTorchHostileTests {
         }
     }
 
-    @Test("TorchScript programs, exported programs and distributed checkpoints are named")
+    @Test("exported programs and distributed checkpoints are named")
     func others() throws {
-        let script = ZipBytes([
-            ZipBytes.Entry("m/data.pkl", Pickle.whole(Pickle.none)),
-            ZipBytes.Entry("m/constants.pkl", Pickle.whole(Pickle.none)),
-        ])
-        #expect(error(script.bytes)?.description.contains("TorchScript") == true)
         let exported = ZipBytes([ZipBytes.Entry("m/archive_format", Array("pt2".utf8))])
         #expect(error(exported.bytes)?.description.contains("torch.export") == true)
         let folder = try TemporaryFolder()
@@ -265,5 +260,57 @@ struct PyTorchHostileTests {
             ZipBytes.Entry("a/data.pkl", Pickle.whole(Pickle.none)), ZipBytes.Entry("a/version", Array("11\n".utf8)),
         ])
         #expect(error(future.bytes)?.code == "unsupported")
+    }
+
+    @Test("what hides a pickle from scanners hides nothing here, since there is one reader and it refuses")
+    func scanners() throws {
+        let evil = Pickle.whole(PyTorchHostileTests.system, PyTorchHostileTests.command, Pickle.reduce)
+        let good = Pickle.whole(Pickle.none)
+        func archive(_ entries: [ZipBytes.Entry]) -> String? { error(ZipBytes(entries).bytes)?.code }
+        // CVE-2025-1889: a pickle under another ending. Only data.pkl is read, whatever else there is.
+        #expect(archive([ZipBytes.Entry("a/data.pkl", good), ZipBytes.Entry("a/config.p", evil)]) == nil)
+        // CVE-2025-1944: another name in the entry than in the directory.
+        #expect(
+            archive([ZipBytes.Entry("a/data.pkl", evil).with { $0.localName = "a/data.txt" }])
+                == "archive-contradiction")
+        // CVE-2025-1945: flags that a scanner stops at and PyTorch does not.
+        #expect(archive([ZipBytes.Entry("a/data.pkl", evil).with { $0.flags = 1 }]) == "archive-flag")
+        #expect(archive([ZipBytes.Entry("a/data.pkl", evil).with { $0.localFlags = 1 }]) == "archive-contradiction")
+        // CVE-2025-10155: a pickle whose file is named like something else. Names do not matter.
+        #expect(error(evil)?.code == "unsupported")
+        #expect(error(legacyTorchFile(evil))?.code == "refused-global")
+        // CVE-2025-10156: a checksum that does not fit.
+        #expect(archive([ZipBytes.Entry("a/data.pkl", evil).with { $0.crc ^= 1 }]) == "archive-checksum")
+        // CVE-2025-10157: a part of a module that is on a list, by a longer name.
+        let longer = Pickle.whole(
+            Pickle.global("asyncio.unix_events", "_UnixSubprocessTransport._start"), PyTorchHostileTests.command,
+            Pickle.reduce)
+        #expect(code(longer) == "refused-global")
+        #expect(
+            code(Pickle.whole(Pickle.global("torch._utils.os", "system"), PyTorchHostileTests.command, Pickle.reduce))
+                == "refused-global")
+        #expect(
+            code(Pickle.whole(Pickle.global("torch", "_utils._rebuild_tensor_v2"), Pickle.emptyTuple, Pickle.reduce))
+                == "refused-global")
+    }
+
+    @Test("files inside files end somewhere")
+    func nestedFiles() throws {
+        func inside(_ depth: Int) -> [UInt8] {
+            // A storage that is loaded from bytes, in which there is one that is loaded from bytes.
+            var load = Pickle.storage(count: 1)
+            for _ in 0..<depth {
+                load = Pickle.call(
+                    "torch.storage", "_load_from_bytes",
+                    Pickle.bytes(legacyTorchFile(Pickle.whole(load), [("0", 1, counting(4))])))
+            }
+            return Pickle.whole(Pickle.tensor(load, shape: [1], strides: [1]))
+        }
+        #expect(error(torchFile(inside(0), [("data/0", counting(4))])) == nil)
+        #expect(error(torchFile(inside(1))) == nil)
+        #expect(
+            error(torchFile(inside(2)))?.code == "pickle-value"
+                || error(torchFile(inside(2)))?.code == "invalid-pytorch")
+        #expect(error(torchFile(inside(7))) != nil)
     }
 }

@@ -289,4 +289,33 @@ struct PyTorchTensorsTests {
             #expect(throws: InteropError.self) { try tree(pickle, records) }
         }
     }
+
+    @Test("of a TorchScript program the attributes are read, of whatever classes it has, and nothing else than they")
+    func script() throws {
+        func program(_ module: String) -> [UInt8] {
+            let inner =
+                Pickle.global("__torch__.my", "Linear") + Pickle.emptyTuple + Pickle.newObject
+                + Pickle.dict([
+                    ("weight", Pickle.tensor(Pickle.storage(count: 4), shape: [2, 2], strides: [2, 1])),
+                    ("training", Pickle.no),
+                ]) + Pickle.build
+            let outer =
+                Pickle.global(module, "Net") + Pickle.emptyTuple + Pickle.newObject
+                + Pickle.dict([
+                    ("layer", inner),
+                    ("sizes", Pickle.call("torch.jit._pickle", "build_intlist", Pickle.list(Pickle.int(3)))),
+                ]) + Pickle.build
+            return torchFile(
+                Pickle.whole(outer), [("constants.pkl", Pickle.whole(Pickle.emptyTuple)), ("data/0", counting(16))])
+        }
+        let file = try open(program("__torch__"))
+        #expect(file.formatDescription == "PyTorch (TorchScript)")
+        let state = try file.state()
+        #expect(state.recordType == "__torch__.Net" && state["layer"]?.recordType == "__torch__.my.Linear")
+        #expect(try elements(#require(state["layer"]?["weight"]?.tensor)) == counting(16))
+        #expect(state["sizes"]?[0]?.int == 3)
+        #expect(throws: InteropError.self) { try open(program("my.own")) }
+        let noScript = torchFile(Pickle.whole(Pickle.global("__torch__", "Net"), Pickle.emptyTuple, Pickle.newObject))
+        #expect(throws: InteropError.self) { try open(noScript) }
+    }
 }

@@ -155,19 +155,3 @@ private struct NoStorages: TorchStorages {
         _ key: String, byteCount: Int, _ fail: (String) -> InteropError
     ) throws -> any StorageBacking { throw fail("there are no storages") }
 }
-
-/// Which names a pickle may ask for.
-struct TorchFilePolicy {
-    private let keepsUnknown: Bool
-    private let file: String
-
-    init(_ options: OpenOptions, file: String) {
-        keepsUnknown = options.keepsUnknownTypes
-        self.file = file
-    }
-
-    func check(_ global: PickleGlobal) throws {
-        if keepsUnknown || TorchGlobals.isKnown(global) { return }
-        throw InteropError.refusedGlobal(file: file, name: global.qualifiedName, offset: global.offset)
-    }
-}

@@ -7,7 +7,7 @@ import Synchronization
 /// library, or the file is refused with the name and its place. Opening reads the pickle; the bytes of tensors are read when
 /// they are used.
 ///
-/// Tensors over one storage are aliases, as they were. Conjugated and negated tensors, and those of files of the other byte order,
+/// Of a TorchScript program the parameters, buffers and other attributes are read, not its code. Tensors over one storage are aliases, as they were. Conjugated and negated tensors, and those of files of the other byte order,
 /// get the values that they stand for when they are read.
 public struct PyTorchFile: CheckpointFile {
     private let source: any ByteSource
@@ -15,7 +15,8 @@ public struct PyTorchFile: CheckpointFile {
     private let graph: PickleGraph
     private let pickleName: String
     private let storages: any TorchStorages
-    private let isZip: Bool
+    /// `PyTorch (zip)`, `PyTorch (legacy)` or `PyTorch (TorchScript)`.
+    public let formatDescription: String
     /// Whether there are checksums: in archives, unless whoever wrote them left them away.
     public let hasChecksums: Bool
     private let options: OpenOptions
@@ -51,20 +52,21 @@ public struct PyTorchFile: CheckpointFile {
     init(_ archive: ZipArchive, _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try ZipTorchFile(archive, source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: file.pickleName, isZip: true,
+            source, version, options, file.graph, file.storages, pickleName: file.pickleName,
+            description: file.isScript ? "TorchScript" : "zip",
             hasChecksums: archive.hasChecksums)
     }
 
     init(legacy source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try LegacyTorchFile(source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: source.name, isZip: false,
+            source, version, options, file.graph, file.storages, pickleName: source.name, description: "legacy",
             hasChecksums: false)
     }
 
     private init(
         _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions, _ graph: PickleGraph,
-        _ storages: any TorchStorages, pickleName: String, isZip: Bool, hasChecksums: Bool
+        _ storages: any TorchStorages, pickleName: String, description: String, hasChecksums: Bool
     ) throws {
         self.source = source
         self.version = version
@@ -72,7 +74,7 @@ public struct PyTorchFile: CheckpointFile {
         self.graph = graph
         self.storages = storages
         self.pickleName = pickleName
-        self.isZip = isZip
+        formatDescription = "PyTorch (\(description))"
         self.hasChecksums = hasChecksums
         var interpreter = TorchInterpreter(
             graph, name: pickleName, storages: storages, options: options, fileSize: version.byteCount)
@@ -86,8 +88,6 @@ public struct PyTorchFile: CheckpointFile {
     public var formatName: String { "pytorch" }
     /// Nothing: the versions of the format say nothing about a file.
     public var formatVersion: Int? { nil }
-    /// `PyTorch (zip)` or `PyTorch (legacy)`.
-    public var formatDescription: String { isZip ? "PyTorch (zip)" : "PyTorch (legacy)" }
     /// The size of the file in bytes.
     public var byteCount: Int { version.byteCount }
     /// Known: the format says which tensors lie over which storage.

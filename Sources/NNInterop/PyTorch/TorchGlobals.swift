@@ -47,6 +47,9 @@ enum TorchGlobals {
                 // Factories of a defaultdict, which are kept as names.
                 "int", "float", "str", "list", "dict", "tuple", "bool",
             ],
+            "torch.jit._pickle": [
+                "build_intlist", "build_doublelist", "build_boollist", "build_tensorlist", "restore_type_tag",
+            ],
             "numpy": ["ndarray", "dtype"],
             "numpy.core.multiarray": numpy,
             "numpy._core.multiarray": numpy,

@@ -250,6 +250,13 @@ struct TorchInterpreter {
         case "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar":
             try noState()
             return try numPyScalar(number, arguments)
+        case "torch.jit._pickle.build_intlist", "torch.jit._pickle.build_doublelist",
+            "torch.jit._pickle.build_boollist",
+            "torch.jit._pickle.build_tensorlist", "torch.jit._pickle.restore_type_tag":
+            // The value itself, which TorchScript is told the type of.
+            try noState()
+            guard let value = arguments.first else { throw fail(number, type, "it has no value") }
+            return try tree(value, path)
         case "torch.serialization._get_layout":
             try noState()
             guard arguments.count == 1, let layout = text(arguments[0]) else {

@@ -7,6 +7,8 @@ struct ZipTorchFile {
     let storages: any TorchStorages
     /// What messages call the pickle.
     let pickleName: String
+    /// Whether it is a TorchScript program.
+    let isScript: Bool
 
     /// Records that only PyTorch's archives have; one whose pickle is missing is one all the same.
     private static let marks = ["data.pkl", "archive_format", "byteorder", "version", ".data/serialization_id"]
@@ -34,11 +36,8 @@ struct ZipTorchFile {
                 "it has \(pickles.count) records called data.pkl: \(pickles.map { quoted($0.name) }.joined(separator: ", "))"
             )
         }
-        if archive.entry(named: folder + "constants.pkl") != nil {
-            throw InteropError.unsupported(
-                file: source.name, what: "a TorchScript program",
-                advice: "load it with torch.jit.load and save its state_dict() with torch.save")
-        }
+        // A TorchScript program has its code beside its values; of the objects it has, the attributes are read.
+        isScript = archive.entry(named: folder + "constants.pkl") != nil
         pickleName = "\(source.name), \(pickle.name)"
         guard pickle.byteCount <= options.limits.maximumValueSize else {
             throw InteropError.limitExceeded(
@@ -48,7 +47,8 @@ struct ZipTorchFile {
         let bytes = try archive.bytes(of: pickle)
         var input = PickleInput(bytes, name: pickleName)
         graph = try PickleMachine.read(
-            &input, limits: options.limits, checkGlobal: TorchFilePolicy(options, file: pickleName).check)
+            &input, limits: options.limits,
+            checkGlobal: TorchFilePolicy(options, file: pickleName, isScript: isScript).check)
         guard input.remaining == 0 else {
             throw InteropError.invalidPickle(file: pickleName, .trailing(offset: input.offset, count: input.remaining))
         }
