@@ -11,13 +11,14 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenbla
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-torch test-exhaustive test-kill bench gpu-check-bundle format lint clean
+.PHONY: help build demo test test-torch test-exhaustive test-kill fuzz bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
+	@echo "make fuzz              fuzz the readers of all formats (SECONDS=60 each)"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make gpu-check-bundle  make .build-gpu/gpu-check.tar.xz, to be run on a machine with a GPU and no Swift"
@@ -62,6 +63,11 @@ test-exhaustive:
 	$(call install,$(TEST_PACKAGES))
 	NNSTORE_EXHAUSTIVE=1 $(SWIFT) test --disable-xctest -c release -Xswiftc -enable-testing --scratch-path .build-exhaustive --filter DamageTests
 
+SECONDS ?= 60
+fuzz:
+	$(call install,$(BUILD_PACKAGES))
+	@scripts/fuzz $(SECONDS)
+
 RUNS ?= 50
 test-kill: build
 	@scripts/kill-imports "$(MODEL)" "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool" $(RUNS)
@@ -91,10 +97,10 @@ gpu-check-bundle:
 	@scripts/bundle-gpu-check
 
 format:
-	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources Fuzz/Package.swift Fuzz/Sources
 
 lint:
-	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests Examples Benchmarks/Package.swift Benchmarks/Sources Fuzz/Package.swift Fuzz/Sources
 
 clean:
 	rm -rf .build .build-* .venv
