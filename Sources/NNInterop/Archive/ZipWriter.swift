@@ -34,6 +34,9 @@ final class ZipWriter {
         _ name: String, byteCount: Int, alignment: Int = 1, _ body: ((RawSpan) throws -> Void) throws -> Void
     ) throws {
         let name = Array(name.utf8)
+        guard name.count <= Int(UInt16.max) - 1024 else {
+            throw StoreError.invalidArgument(reason: "a name of \(name.count) bytes is too long for a zip archive")
+        }
         let offset = output.position - start
         let isWide = byteCount >= ZipWriter.narrow
         var extra: [UInt8] = []

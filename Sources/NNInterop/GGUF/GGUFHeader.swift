@@ -36,7 +36,8 @@ struct GGUFHeader {
     static func alignment(_ value: StateTree) -> Int? {
         guard case .scalar(let value) = value, value.dtype == .u32 else { return nil }
         let alignment = value.bytes.reversed().reduce(0) { $0 << 8 | Int($1) }
-        return alignment > 0 && alignment & (alignment - 1) == 0 ? alignment : nil
+        // More than a megabyte would be a file of padding.
+        return alignment > 0 && alignment <= 1 << 20 && alignment & (alignment - 1) == 0 ? alignment : nil
     }
 }
 

@@ -49,6 +49,12 @@ struct NumPyExport: FileExport {
                 file: file, format: "an .npy file, which has one array (an .npz has many),",
                 entries: arrays.prefix(20).map { quoted($0.name) })
         }
+        // NumPy gives the name to the member that has it whole, and would never show the other one.
+        let names = Set(arrays.map { StateKey.text($0.name) })
+        if let shadowed = arrays.first(where: { names.contains(.text($0.name + ".npy")) }) {
+            throw InteropError.ambiguousName(
+                file: file, name: shadowed.name, paths: [quoted(shadowed.name), quoted(shadowed.name + ".npy")])
+        }
         report = entries.report
         if options.isStrict, !report.isEmpty {
             throw InteropError.cannotHold(file: file, format: "NumPy", entries: report.lines)

@@ -33,11 +33,24 @@ struct PickleExpansion {
     ///
     /// - Throws: if it contains itself somewhere, nests too deep, or stands for more than the options or its own size allow.
     init(_ graph: PickleGraph, pickleSize: Int, name: String, options: OpenOptions) throws {
+        let maximumValues =
+            options.maximumExpandedValues
+            ?? min(
+                options.limits.maximumNodes, PickleExpansion.freeValues + PickleExpansion.valuesForByte * pickleSize)
+        // Whatever is looked at stands in what is counted, so that counting ends where the limit is.
+        var visited = 0
         var sums = [Sum?](repeating: nil, count: graph.nodes.count)
         var isOpen = [Bool](repeating: false, count: graph.nodes.count)
         // By hand, since a pickle may nest deeper than any stack.
         var path: [(node: Int, next: Int, children: [PickleValue], sum: Sum)] = []
         var total = Sum()
+
+        func tooMany(_ count: Int) -> InteropError {
+            .limitExceeded(
+                file: name,
+                what: "the number of values that shared lists and dictionaries stand for (ckpt-tool: --max-values)",
+                limit: maximumValues, found: count == .max ? "more than 2^63" : "\(count)")
+        }
 
         func enter(_ value: PickleValue, _ sum: inout Sum) throws {
             switch value {
@@ -47,9 +60,12 @@ struct PickleExpansion {
                     throw InteropError.invalidPickle(file: name, .cycle(offset: graph.nodes[number].offset))
                 }
                 isOpen[number] = true
+                visited += graph.nodes[number].childCount
+                guard visited <= maximumValues else { throw tooMany(visited) }
                 path.append((number, 0, graph.nodes[number].children, Sum()))
             case .text(let text): sum.add(Sum(bytes: text.utf8.count))
             case .brokenText(let bytes), .byteString(let bytes), .bytes(let bytes): sum.add(Sum(bytes: bytes.count))
+            case .integer(let integer) where integer.int == nil: sum.add(Sum(bytes: integer.byteCount))
             default: sum.add(Sum())
             }
         }
@@ -75,16 +91,7 @@ struct PickleExpansion {
         valueCount = total.values
         byteCount = total.bytes
 
-        let maximumValues =
-            options.maximumExpandedValues
-            ?? min(
-                options.limits.maximumNodes, PickleExpansion.freeValues + PickleExpansion.valuesForByte * pickleSize)
-        guard valueCount <= maximumValues else {
-            throw InteropError.limitExceeded(
-                file: name,
-                what: "the number of values that shared lists and dictionaries stand for (ckpt-tool: --max-values)",
-                limit: maximumValues, found: valueCount == .max ? "more than 2^63" : "\(valueCount)")
-        }
+        guard valueCount <= maximumValues else { throw tooMany(valueCount) }
         let maximumBytes =
             options.maximumLogicalByteCount ?? PickleExpansion.freeBytes + PickleExpansion.bytesForByte * pickleSize
         guard byteCount <= maximumBytes else {
@@ -96,6 +103,9 @@ struct PickleExpansion {
 }
 
 extension PickleGraph.Node {
+    /// How many values ``children`` has, at least.
+    fileprivate var childCount: Int { elements.count + 2 * pairs.count + arguments.count + states.count }
+
     /// Everything that the node is made of.
     fileprivate var children: [PickleValue] {
         var children = elements

@@ -119,15 +119,25 @@ struct PickleMachine {
         case .emptySet: try push(.set)
         case .list: try push(.list, elements: try popMark(operation))
         case .tuple: try push(.tuple, elements: try popMark(operation))
-        case .dict: try push(.dictionary, pairs: try pairs(try popMark(operation), operation))
+        case .dict:
+            let values = try popMark(operation)
+            try push(.dictionary, pairs: try pairs(values, operation))
         case .frozenSet: try push(.frozenSet, elements: try popMark(operation))
         case .tuple1: try push(.tuple, elements: try pop(1, operation))
         case .tuple2: try push(.tuple, elements: try pop(2, operation))
         case .tuple3: try push(.tuple, elements: try pop(3, operation))
-        case .append: try append([try pop(operation)], operation)
-        case .appends, .addItems: try append(try popMark(operation), operation)
-        case .setItem: try set(try pairs(try pop(2, operation), operation), operation)
-        case .setItems: try set(try pairs(try popMark(operation), operation), operation)
+        case .append:
+            let value = try pop(operation)
+            try append([value], operation)
+        case .appends, .addItems:
+            let values = try popMark(operation)
+            try append(values, operation)
+        case .setItem:
+            let values = try pop(2, operation)
+            try set(try pairs(values, operation), operation)
+        case .setItems:
+            let values = try popMark(operation)
+            try set(try pairs(values, operation), operation)
 
         case .put: store(at: try index(operation), try top(operation))
         case .binPut: store(at: Int(try input.byte()), try top(operation))
@@ -311,15 +321,22 @@ struct PickleMachine {
 
     private mutating func pop(_ count: Int, _ operation: PickleOperation) throws -> [PickleValue] {
         guard stack.count - base >= count else { throw error(.stack(offset: place, operation: operation.name)) }
-        defer { stack.removeLast(count) }
-        return Array(stack.suffix(count))
+        return take(from: stack.count - count)
     }
 
     /// What was put on the stack since the last mark, which goes.
     private mutating func popMark(_ operation: PickleOperation) throws -> [PickleValue] {
         guard let mark = marks.popLast() else { throw error(.stack(offset: place, operation: operation.name)) }
-        defer { stack.removeLast(stack.count - mark) }
-        return Array(stack[mark...])
+        return take(from: mark)
+    }
+
+    /// Takes the top of the stack. Nothing may hold the stack while it shrinks, or each time all of it would be copied.
+    private mutating func take(from start: Int) -> [PickleValue] {
+        var values: [PickleValue] = []
+        values.reserveCapacity(stack.count - start)
+        for index in start..<stack.count { values.append(stack[index]) }
+        stack.removeLast(stack.count - start)
+        return values
     }
 
     private mutating func store(at index: Int, _ value: PickleValue) {

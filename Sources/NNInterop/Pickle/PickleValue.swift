@@ -18,6 +18,13 @@ enum PickleValue: Sendable {
     case node(Int)
 }
 
+extension PickleValue {
+    /// Whether it has parts; a leaf needs no path of its own.
+    var isNode: Bool {
+        if case .node = self { true } else { false }
+    }
+}
+
 /// The name of a class or function that a pickle asks for. It is never looked up.
 struct PickleGlobal: Sendable {
     let module: String

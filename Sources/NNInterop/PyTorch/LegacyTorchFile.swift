@@ -73,7 +73,7 @@ struct LegacyTorchFile {
 struct LegacyStorages: TorchStorages {
     private let source: any ByteSource
     private let version: SourceVersion
-    private let spans: [String: Range<Int>]
+    private let spans: [StateKey: Range<Int>]
 
     /// Whatever the machine was, they are little-endian.
     var isBigEndian: Bool { false }
@@ -86,7 +86,7 @@ struct LegacyStorages: TorchStorages {
         self.version = version
         func fail(_ problem: String) -> InteropError { .invalidPyTorch(file: source.name, problem: problem) }
         // How large an element is only the pickle says.
-        var sizes: [String: (bytes: Int, element: Int)] = [:]
+        var sizes: [StateKey: (bytes: Int, element: Int)] = [:]
         let interpreter = TorchInterpreter(
             graph, name: source.name, storages: NoStorages(), options: options, fileSize: version.byteCount)
         for (index, node) in graph.nodes.enumerated() {
@@ -95,16 +95,16 @@ struct LegacyStorages: TorchStorages {
             else { continue }
             let size = reference.rootByteCount ?? reference.byteCount
             let element = reference.element?.elementSize ?? 1
-            if let known = sizes[reference.key], known.bytes != size {
+            if let known = sizes[.text(reference.key)], known.bytes != size {
                 throw fail(
                     "storage \(quoted(reference.key)) has \(known.bytes) bytes in one place and \(size) in another")
             }
-            if sizes[reference.key] == nil { sizes[reference.key] = (size, element) }
+            if sizes[.text(reference.key)] == nil { sizes[.text(reference.key)] = (size, element) }
         }
-        var spans: [String: Range<Int>] = [:]
+        var spans: [StateKey: Range<Int>] = [:]
         var offset = start
         for key in keys {
-            guard let size = sizes[key] else {
+            guard let size = sizes[.text(key)] else {
                 throw fail("storage \(quoted(key)) belongs to nothing in the file, so that its size can't be known")
             }
             guard version.byteCount - offset >= 8 else {
@@ -126,7 +126,7 @@ struct LegacyStorages: TorchStorages {
                     "storage \(quoted(key)) at byte \(offset) takes \(size.bytes) bytes, \(version.byteCount - offset) are there; the file was cut"
                 )
             }
-            guard spans.updateValue(offset..<offset + size.bytes, forKey: key) == nil else {
+            guard spans.updateValue(offset..<offset + size.bytes, forKey: .text(key)) == nil else {
                 throw fail("storage \(quoted(key)) is there twice")
             }
             offset += size.bytes
@@ -140,7 +140,7 @@ struct LegacyStorages: TorchStorages {
     func backing(
         _ key: String, byteCount: Int, _ fail: (String) -> InteropError
     ) throws -> any StorageBacking {
-        guard let span = spans[key] else { throw fail("storage \(quoted(key)) is not in the file") }
+        guard let span = spans[.text(key)] else { throw fail("storage \(quoted(key)) is not in the file") }
         guard span.count == byteCount else {
             throw fail("storage \(quoted(key)) has \(span.count) bytes, not \(byteCount)")
         }

@@ -91,7 +91,7 @@ struct TorchInterpreter {
         var trees: [StateTree] = []
         trees.reserveCapacity(values.count)
         for (index, value) in values.enumerated() {
-            trees.append(try tree(value, path.appending(.integer(index))))
+            trees.append(try tree(value, value.isNode ? path.appending(.integer(index)) : path))
         }
         return trees
     }
@@ -117,7 +117,7 @@ struct TorchInterpreter {
         for (key, pair) in zip(keys, pairs) {
             guard let key else { continue }
             // As in Python: the place of the first, the value of the last.
-            entries[key] = try tree(pair.value, path.appending(key))
+            entries[key] = try tree(pair.value, pair.value.isNode ? path.appending(key) : path)
         }
         return .dictionary(entries)
     }

@@ -7,14 +7,14 @@ struct TorchPickler {
     let plan: SavePlan
     let file: String
     private var modules: [ModuleVersions.Module]
-    private var modulePaths: Set<String>
+    private var modulePaths: Set<StateKey>
     /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
     let untyped: Set<Storage>
 
     init(_ plan: SavePlan, modules: [ModuleVersions.Module], file: String) {
         self.plan = plan
         self.modules = modules
-        modulePaths = Set(modules.map(\.path))
+        modulePaths = Set(modules.map { .text($0.path) })
         self.file = file
         untyped = plan.storagesOfSeveralDTypes
     }
@@ -70,11 +70,6 @@ struct TorchPickler {
     // MARK: Plain values
 
     private mutating func writeBytes(_ bytes: [UInt8], _ node: StateTree, _ path: StatePath) {
-        if bytes.isEmpty {
-            // They would be a call of bytes(), which the safe loader does not make.
-            writer.text("")
-            return note(path, node, became: "an empty text")
-        }
         writer.global("_codecs", "encode")
         var text = String.UnicodeScalarView()
         for byte in bytes { text.append(Unicode.Scalar(byte)) }
@@ -150,11 +145,11 @@ struct TorchPickler {
     private mutating func takeModules(below path: StatePath) -> [ModuleVersions.Module] {
         if modules.isEmpty { return [] }
         let name = path.flatName
-        guard modulePaths.contains(name) else { return [] }
+        guard modulePaths.contains(.text(name)) else { return [] }
         let prefix = name.isEmpty ? "" : name + "."
         let taken = modules.filter { $0.path == name || $0.path.hasPrefix(prefix) }
         modules.removeAll { $0.path == name || $0.path.hasPrefix(prefix) }
-        modulePaths.subtract(taken.map(\.path))
+        modulePaths.subtract(taken.map { .text($0.path) })
         return taken
     }
 

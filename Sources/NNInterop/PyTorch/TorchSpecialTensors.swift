@@ -74,6 +74,9 @@ extension TorchInterpreter {
             parts[.text(name)] = tree
         }
         let shape = try integers(data[names.count], "size", number, type)
+        guard shape.allSatisfy({ $0 <= TensorLayout.maximumSize }) else {
+            throw fail(number, type, "its size has an extent of more than 2^60")
+        }
         parts["shape"] = .tuple(shape.map { .integer($0) }, tag: "torch.Size")
         if data.count > names.count + 1 {
             parts["is_coalesced"] = try tree(data[names.count + 1], path.appending("is_coalesced"))
@@ -190,6 +193,8 @@ private struct SparseIndices {
 
     private func forEachIndex(_ tensor: StateTensor, _ body: (Int) throws -> Void) throws {
         guard tensor.dtype == .i64 || tensor.dtype == .i32 else { throw fail("its indices are \(tensor.dtype)") }
+        // Indices that are the same ones again and again could be without end.
+        guard tensor.layout.byteCount <= tensor.storage.byteCount else { throw fail("its indices are expanded") }
         let size = tensor.dtype.bytesPerBlock
         try tensor.forEachPiece { piece in
             for start in stride(from: 0, to: piece.byteCount, by: size) {

@@ -14,7 +14,8 @@ struct TorchStorageReference {
 
 /// What a storage is the same as: the file's storage, read the same way.
 struct StorageIdentity: Hashable {
-    let key: String
+    /// By its bytes, not as Swift compares strings.
+    let key: StateKey
     let byteCount: Int
     let transform: TransformedBacking.Transform
     /// The node of the pickle that the storage stands in, if it is not the file itself.
@@ -104,7 +105,7 @@ extension TorchInterpreter {
         }
         if transform.isNothing { transform = TransformedBacking.Transform() }
         let byteCount = reference.rootByteCount ?? reference.byteCount
-        let identity = StorageIdentity(key: reference.key, byteCount: byteCount, transform: transform, node: node)
+        let identity = StorageIdentity(key: .text(reference.key), byteCount: byteCount, transform: transform, node: node)
         if let known = storageCache[identity] { return known }
         let plain = try storages.backing(reference.key, byteCount: byteCount) { fail(number, type, $0) }
         let storage = Storage(

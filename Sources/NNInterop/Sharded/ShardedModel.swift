@@ -29,12 +29,11 @@ public struct ShardedModel: CheckpointFile {
         var shards: [(name: String, file: any CheckpointFile)] = []
         for shard in index.shardNames {
             let path = folder.appending(shard).string
-            let count = index.shards.count { $0.shard.utf8.elementsEqual(shard.utf8) }
             guard try SystemCall.status(path)?.kind == .file else {
                 throw InteropError.invalidShards(
                     file: name,
                     problem:
-                        "the shard \(quoted(shard)), which has \(count) of its tensors, is not there; get it as well")
+                        "the shard \(quoted(shard)), which has \(index.shards.count { $0.shard.utf8.elementsEqual(shard.utf8) }) of its tensors, is not there; get it as well")
             }
             let file = try CheckpointFiles.open(FileSource(path: path), options, isShard: true)
             shards.append((shard, file))

@@ -128,3 +128,13 @@ extension StateInteger: CustomStringConvertible {
         }
     }
 }
+
+extension StateInteger {
+    /// How many bytes the two's complement form has, about.
+    package var byteCount: Int {
+        switch form {
+        case .signed, .unsigned: 9
+        case .large(let bytes): bytes.count
+        }
+    }
+}
