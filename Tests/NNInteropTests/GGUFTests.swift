@@ -146,6 +146,7 @@ struct GGUFTests {
         #expect(code(file(le(1 << 60, 8) + [UInt8](repeating: 1, count: 20))) == "gguf-length")
         #expect(code(file(GGUFBytes.value("general.alignment", 4, le(24, 4)))) == "gguf-value")
         #expect(code(file(GGUFBytes.value("general.alignment", 4, le(0, 4)))) == "gguf-value")
+        #expect(code(file(GGUFBytes.value("general.alignment", 4, le(1 << 31, 4)))) == "gguf-value")
         #expect(code(file(GGUFBytes.value("general.alignment", 10, le(32, 8)))) == "gguf-value")
         #expect(code(tensor([2], 0, size: 8)) == nil)
         #expect(code(tensor([2], 0, size: 7)) == "gguf-data")

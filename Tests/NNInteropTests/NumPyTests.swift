@@ -212,6 +212,11 @@ struct NumPyTests {
         #expect(throws: InteropError.self) {
             try NumPy.save(["a": try tensor(.u8, 1), "b": try tensor(.u8, 1)], to: MemorySink(), as: .array)
         }
+        #expect(throws: InteropError.self) {
+            try NumPy.save(["a": try tensor(.u8, 1), "a.npy": try tensor(.u8, 1)], to: MemorySink())
+        }
+        let long = String(repeating: "n", count: 70_000)
+        #expect(throws: StoreError.self) { try NumPy.save(.dictionary([(long, try tensor(.u8, 1))]), to: MemorySink()) }
         sink = MemorySink()
         try NumPy.save(try tensor(.u8, 3), to: sink, as: .array)
         #expect(try elements(self.tensor(sink.bytes)) == counting(3))

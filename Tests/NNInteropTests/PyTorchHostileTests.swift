@@ -201,6 +201,19 @@ struct PyTorchHostileTests {
             [0x80, 2] + Pickle.emptyList + Pickle.mark + text + (0..<50_000).flatMap { _ in Pickle.get(0) }
             + Pickle.appends
         #expect(code(many + Pickle.stop) == "limit-exceeded")
+        // Arguments that many calls share, and a key that stands in many names.
+        let arguments = Pickle.mark + (0..<50_000).flatMap { _ in Pickle.none } + Pickle.tuple + Pickle.put(0) + [0x30]
+        let calls = (0..<20_000).flatMap { _ in [0x68, 1] + Pickle.get(0) + Pickle.reduce }
+        let shared =
+            arguments + Pickle.global("torch", "Size") + Pickle.put(1) + [0x30] + Pickle.emptyList + Pickle.mark + calls
+            + Pickle.appends
+        #expect(code(Pickle.whole(shared)) == "limit-exceeded")
+        let one = Pickle.tensor(Pickle.storage(count: 1), shape: [1], strides: [1]) + Pickle.put(0) + [0x30]
+        let named =
+            one + Pickle.emptyDict + Pickle.text(String(repeating: "k", count: 100_000)) + Pickle.emptyList
+            + Pickle.mark
+            + (0..<2000).flatMap { _ in Pickle.get(0) } + Pickle.appends + Pickle.setItem
+        #expect(error(torchFile(Pickle.whole(named), [("data/0", counting(4))]))?.code == "limit-exceeded")
         // A tensor of terabytes over four bytes, in both formats.
         let expanded = Pickle.whole(Pickle.tensor(Pickle.storage(count: 1), shape: [1_000_000_000_000], strides: [0]))
         #expect(error(torchFile(expanded, [("data/0", counting(4))]))?.code == "limit-exceeded")

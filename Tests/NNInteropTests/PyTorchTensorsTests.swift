@@ -235,6 +235,15 @@ struct PyTorchTensorsTests {
         #expect(throws: InteropError.self) { try rows([0, 2, 1, 2], [3, 0]) }
         #expect(throws: InteropError.self) { try rows([0, 1, 1, 1], [3, 0]) }
         #expect(throws: InteropError.self) { try rows([1, 1, 1, 2], [3, 0]) }
+        let huge = Pickle.call(
+            "torch._utils", "_rebuild_sparse_tensor", layout("torch.sparse_csr"),
+            Pickle.tuple(
+                long("0", [4], [1]), long("1", [2], [1]),
+                Pickle.tensor(Pickle.storage("FloatStorage", "2", count: 2), shape: [2], strides: [1]),
+                Pickle.ints([.max, 4])))
+        #expect(throws: InteropError.self) {
+            try tree(huge, [("data/0", counting(32)), ("data/1", counting(16)), ("data/2", counting(8))])
+        }
     }
 
     @Test("4-bit floats are counted one by one")
@@ -317,5 +326,21 @@ struct PyTorchTensorsTests {
         #expect(throws: InteropError.self) { try open(program("my.own")) }
         let noScript = torchFile(Pickle.whole(Pickle.global("__torch__", "Net"), Pickle.emptyTuple, Pickle.newObject))
         #expect(throws: InteropError.self) { try open(noScript) }
+    }
+
+    @Test("storages whose keys only look the same are two")
+    func keysByBytes() throws {
+        let (composed, decomposed) = ("\u{e9}", "e\u{301}")
+        func tensor(_ key: String) -> [UInt8] {
+            Pickle.tensor(Pickle.storage("ByteStorage", key, count: 2), shape: [2], strides: [1])
+        }
+        let pickle = Pickle.whole(Pickle.dict([("x", tensor(composed)), ("y", tensor(decomposed))]))
+        let zip = torchFile(pickle, [("data/" + composed, [1, 2]), ("data/" + decomposed, [3, 4])])
+        let legacy = legacyTorchFile(pickle, [(composed, 2, [1, 2]), (decomposed, 2, [3, 4])])
+        for file in [zip, legacy] {
+            let state = try open(file).state()
+            #expect(try elements(#require(state["x"]?.tensor)) == [1, 2])
+            #expect(try elements(#require(state["y"]?.tensor)) == [3, 4])
+        }
     }
 }

@@ -89,7 +89,8 @@ struct GGUFHeaderReader {
             guard let alignment = GGUFHeader.alignment(value) else {
                 throw error(
                     .value(
-                        key: key, offset: typeOffset, problem: "is no power of two up to 1,048,576 as an unsigned integer of 32 bits"))
+                        key: key, offset: typeOffset,
+                        problem: "is no power of two up to 1,048,576 as an unsigned integer of 32 bits"))
             }
             header.alignment = alignment
         }

@@ -20,6 +20,8 @@ struct TorchInterpreter {
     /// How many bytes the tensors stand for.
     private var logicalByteCount = 0
     private let maximumLogicalByteCount: Int
+    private var nameByteCount = 0
+    private let maximumNameByteCount: Int
 
     /// - Parameter fileSize: the size of the file in bytes.
     init(
@@ -32,6 +34,7 @@ struct TorchInterpreter {
         self.options = options
         self.nesting = nesting
         maximumLogicalByteCount = options.maximumLogicalByteCount(fileSize: fileSize)
+        maximumNameByteCount = options.maximumLogicalByteCount ?? saturating(16 << 20, min(fileSize, 1 << 50) * 16)
     }
 
     /// The tree of the whole pickle.
@@ -154,11 +157,13 @@ struct TorchInterpreter {
         if keywords != nil { throw fail(number, global.qualifiedName, "it has keyword arguments, which it never has") }
         if let tree = tensors[number] {
             try count(tree)
+            try countName(path)
             return tree
         }
         if let tensor = try tensorLike(number, node, global, path) {
             // What was counted while it was made is counted.
             tensors[number] = tensor
+            try countName(path)
             return tensor
         }
         return try plainObject(number, node, global, path)
@@ -187,6 +192,16 @@ struct TorchInterpreter {
         let (sum, overflow) = logicalByteCount.addingReportingOverflow(layout.byteCount)
         logicalByteCount = overflow ? .max : sum
         try checked(logicalByteCount)
+    }
+
+    /// Notes that a tensor has a name: a long key stands in the names of all tensors below it.
+    private mutating func countName(_ path: StatePath) throws {
+        for case .text(let text) in path.keys { nameByteCount += text.utf8.count + 1 }
+        guard nameByteCount <= maximumNameByteCount else {
+            throw InteropError.limitExceeded(
+                file: name, what: "the bytes of all tensors' names (ckpt-tool: --max-logical-bytes)",
+                limit: maximumNameByteCount, found: "more")
+        }
     }
 
     private mutating func count(_ tree: StateTree) throws {

@@ -51,7 +51,7 @@ struct TorchPickler {
             }
         case .double(let value): writer.double(value)
         case .string(let text): writer.text(text)
-        case .bytes(let bytes): writeBytes(bytes, node, path)
+        case .bytes(let bytes): writeBytes(bytes)
         case .scalar(let value): try writeScalar(value, node, path)
         case .array(let value):
             try writeList(value.plainElements, path)
@@ -69,7 +69,7 @@ struct TorchPickler {
 
     // MARK: Plain values
 
-    private mutating func writeBytes(_ bytes: [UInt8], _ node: StateTree, _ path: StatePath) {
+    private mutating func writeBytes(_ bytes: [UInt8]) {
         writer.global("_codecs", "encode")
         var text = String.UnicodeScalarView()
         for byte in bytes { text.append(Unicode.Scalar(byte)) }
@@ -181,7 +181,8 @@ struct TorchPickler {
     ) throws {
         switch type {
         case "builtins.dict", "collections.OrderedDict", "collections.Counter":
-            guard parts.allSatisfy({ $0.value.pair != nil }) else { break }
+            // Python wants keys that never change.
+            guard parts.allSatisfy({ $0.value.pair?[0].canBeKey == true }) else { break }
             if type == "builtins.dict" {
                 writer.operation(.emptyDict)
             } else {
@@ -196,7 +197,15 @@ struct TorchPickler {
                 }
             }
             return writer.operation(.setItems)
+        case "builtins.complex":
+            guard let real = parts["real"]?.double, let imaginary = parts["imag"]?.double else { break }
+            writer.global("__builtin__", "complex")
+            writer.double(real)
+            writer.double(imaginary)
+            writer.operation(.tuple2)
+            return writer.operation(.reduce)
         case "builtins.set":
+            guard parts.allSatisfy({ $0.value.canBeKey }) else { break }
             writer.global("__builtin__", "set")
             try writeList(parts.map(\.value), path)
             writer.operation(.tuple1)
@@ -223,6 +232,16 @@ struct TorchPickler {
 }
 
 extension StateTree {
+    /// Whether it is written as something that Python takes as a key or a member of a set.
+    fileprivate var canBeKey: Bool {
+        switch self {
+        case .null, .boolean, .integer, .double, .string, .bytes: true
+        case .tuple(let elements, _): elements.allSatisfy(\.canBeKey)
+        case .record(let type, _): ["builtins.complex", "builtins.str", "torch.device", "torch.dtype"].contains(type)
+        default: false
+        }
+    }
+
     /// The two elements, if this is a pair.
     fileprivate var pair: [StateTree]? {
         if case .tuple(let elements, nil) = self, elements.count == 2 { elements } else { nil }

@@ -105,7 +105,8 @@ extension TorchInterpreter {
         }
         if transform.isNothing { transform = TransformedBacking.Transform() }
         let byteCount = reference.rootByteCount ?? reference.byteCount
-        let identity = StorageIdentity(key: .text(reference.key), byteCount: byteCount, transform: transform, node: node)
+        let identity = StorageIdentity(
+            key: .text(reference.key), byteCount: byteCount, transform: transform, node: node)
         if let known = storageCache[identity] { return known }
         let plain = try storages.backing(reference.key, byteCount: byteCount) { fail(number, type, $0) }
         let storage = Storage(

@@ -33,7 +33,8 @@ public struct ShardedModel: CheckpointFile {
                 throw InteropError.invalidShards(
                     file: name,
                     problem:
-                        "the shard \(quoted(shard)), which has \(index.shards.count { $0.shard.utf8.elementsEqual(shard.utf8) }) of its tensors, is not there; get it as well")
+                        "the shard \(quoted(shard)), which has \(index.shards.count { $0.shard.utf8.elementsEqual(shard.utf8) }) of its tensors, is not there; get it as well"
+                )
             }
             let file = try CheckpointFiles.open(FileSource(path: path), options, isShard: true)
             shards.append((shard, file))
