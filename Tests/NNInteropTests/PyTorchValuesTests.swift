@@ -201,6 +201,40 @@ struct PyTorchValuesTests {
         #expect(kept.recordType == "os.system" && kept["arguments"]?[0]?.string == "touch owned")
     }
 
+    @Test("objects that refer back to what they are inside of are kept once, and referred to then")
+    func references() throws {
+        // As omegaconf has them: a child knows its parent.
+        let parent = Pickle.global("omega", "Config") + Pickle.emptyTuple + Pickle.newObject + Pickle.put(0)
+        let child =
+            Pickle.global("omega", "Node") + Pickle.emptyTuple + Pickle.newObject
+            + Pickle.dict([
+                ("parent", Pickle.get(0)), ("value", Pickle.tensor(Pickle.storage(count: 4), shape: [4], strides: [1])),
+            ])
+            + Pickle.build
+        let pickle = Pickle.whole(parent, Pickle.dict([("child", child)]), Pickle.build)
+        let file = torchFile(pickle, [("data/0", counting(16))])
+        let tree = try open(file, OpenOptions(keepsUnknownTypes: true)).state()
+        #expect(tree.recordType == "omega.Config" && tree["child"]?["parent"]?.recordType == "reference")
+        #expect(tree["child"]?["parent"]?["path"]?.string == "")
+        #expect(try elements(#require(tree["child"]?["value"]?.tensor)) == counting(16))
+        // Many that all refer to each other do not multiply: each is written out once.
+        let numbers = UInt8(0)..<60
+        let made = numbers.flatMap { (number: UInt8) -> [UInt8] in
+            Pickle.global("omega", "Node") + Pickle.emptyTuple + Pickle.newObject + Pickle.put(number) + [0x30]
+        }
+        let everything = numbers.flatMap { (number: UInt8) -> [UInt8] in Pickle.get(number) }
+        let built = numbers.flatMap { (number: UInt8) -> [UInt8] in
+            Pickle.get(number) + Pickle.list(everything) + Pickle.build + [0x30]
+        }
+        let web = torchFile(Pickle.whole(made, built, Pickle.get(0)))
+        #expect(throws: InteropError.self) { try open(web) }
+        var counts: [String: Int] = [:]
+        try open(web, OpenOptions(keepsUnknownTypes: true)).state().forEachNode { _, node in
+            counts[node.recordType ?? "", default: 0] += 1
+        }
+        #expect(counts["omega.Node"] == 60 && counts["reference"] == 60 * 60 - 59)
+    }
+
     @Test("versions of modules come with the state dict that has them")
     func versions() throws {
         let metadata = Pickle.dict([

@@ -7,6 +7,8 @@ struct PickleExpansion {
     private(set) var valueCount = 0
     /// Bytes of texts and the like.
     private(set) var byteCount = 0
+    /// Objects that are reached from inside of themselves, where such are allowed.
+    private(set) var selfReferring: Set<Int> = []
 
     private struct Sum {
         var values = 1
@@ -55,7 +57,11 @@ struct PickleExpansion {
         func enter(_ value: PickleValue, _ sum: inout Sum) throws {
             switch value {
             case .node(let number):
-                if let known = sums[number] { return sum.add(known) }
+                if let known = sums[number] { return sum.add(selfReferring.contains(number) ? Sum() : known) }
+                if isOpen[number], options.keepsUnknownTypes, case .object = graph.nodes[number].kind {
+                    selfReferring.insert(number)
+                    return sum.add(Sum())
+                }
                 guard !isOpen[number] else {
                     throw InteropError.invalidPickle(file: name, .cycle(offset: graph.nodes[number].offset))
                 }

@@ -5,6 +5,7 @@ import NNStore
 /// and its bytes. Source: torch/serialization.py (`_legacy_save`), torch/csrc/generic/serialization.cpp.
 struct LegacyTorchFile {
     let graph: PickleGraph
+    let expansion: PickleExpansion
     /// How many bytes the pickle of the values has.
     let pickleSize: Int
     let storages: any TorchStorages
@@ -51,7 +52,7 @@ struct LegacyTorchFile {
         let start = input.offset
         graph = try next(TorchFilePolicy(options, file: source.name).check)
         pickleSize = input.offset - start
-        _ = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, options: options)
+        expansion = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, options: options)
         let keys = try LegacyTorchFile.keys(try next(noGlobals), source.name)
         storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph, options)
     }

@@ -13,6 +13,7 @@ public struct PyTorchFile: CheckpointFile {
     private let source: any ByteSource
     private let version: SourceVersion
     private let graph: PickleGraph
+    private let expansion: PickleExpansion
     private let pickleName: String
     private let storages: any TorchStorages
     /// `PyTorch (zip)`, `PyTorch (legacy)` or `PyTorch (TorchScript)`.
@@ -52,7 +53,7 @@ public struct PyTorchFile: CheckpointFile {
     init(_ archive: ZipArchive, _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try ZipTorchFile(archive, source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: file.pickleName,
+            source, version, options, file.graph, file.expansion, file.storages, pickleName: file.pickleName,
             description: file.isScript ? "TorchScript" : "zip",
             hasChecksums: archive.hasChecksums)
     }
@@ -60,24 +61,28 @@ public struct PyTorchFile: CheckpointFile {
     init(legacy source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions) throws {
         let file = try LegacyTorchFile(source, version, options)
         try self.init(
-            source, version, options, file.graph, file.storages, pickleName: source.name, description: "legacy",
+            source, version, options, file.graph, file.expansion, file.storages, pickleName: source.name,
+            description: "legacy",
             hasChecksums: false)
     }
 
     private init(
         _ source: any ByteSource, _ version: SourceVersion, _ options: OpenOptions, _ graph: PickleGraph,
-        _ storages: any TorchStorages, pickleName: String, description: String, hasChecksums: Bool
+        _ expansion: PickleExpansion, _ storages: any TorchStorages, pickleName: String, description: String,
+        hasChecksums: Bool
     ) throws {
         self.source = source
         self.version = version
         self.options = options
         self.graph = graph
+        self.expansion = expansion
         self.storages = storages
         self.pickleName = pickleName
         formatDescription = "PyTorch (\(description))"
         self.hasChecksums = hasChecksums
         var interpreter = TorchInterpreter(
-            graph, name: pickleName, storages: storages, options: options, fileSize: version.byteCount)
+            graph, name: pickleName, expansion: expansion, storages: storages, options: options,
+            fileSize: version.byteCount)
         first = FirstTree(try interpreter.tree())
         modules = interpreter.modules
     }
@@ -112,7 +117,8 @@ public struct PyTorchFile: CheckpointFile {
         }
         if let made { return made }
         var interpreter = TorchInterpreter(
-            graph, name: pickleName, storages: storages, options: options, fileSize: version.byteCount)
+            graph, name: pickleName, expansion: expansion, storages: storages, options: options,
+            fileSize: version.byteCount)
         return try interpreter.tree()
     }
 }

@@ -21,16 +21,25 @@ struct TorchInterpreter {
     private var logicalByteCount = 0
     private let maximumLogicalByteCount: Int
     private var nameByteCount = 0
+    /// Objects that are reached from inside of themselves: each is written out where it is met first.
+    private let selfReferring: Set<Int>
+    private var firstPaths: [Int: StatePath] = [:]
+    /// What is written out is what was counted, or a second time at most: objects that refer back are met in another order.
+    private let maximumSteps: Int
+    private var steps = 0
     private let maximumNameByteCount: Int
 
     /// - Parameter fileSize: the size of the file in bytes.
     init(
-        _ graph: PickleGraph, name: String, storages: any TorchStorages, options: OpenOptions, fileSize: Int,
+        _ graph: PickleGraph, name: String, expansion: PickleExpansion? = nil, storages: any TorchStorages,
+        options: OpenOptions, fileSize: Int,
         nesting: Int = 0
     ) {
         self.graph = graph
         self.name = name
         self.storages = storages
+        selfReferring = expansion?.selfReferring ?? []
+        maximumSteps = saturating(1 << 16, saturating(expansion?.valueCount ?? 0, expansion?.valueCount ?? 0))
         self.options = options
         self.nesting = nesting
         maximumLogicalByteCount = options.maximumLogicalByteCount(fileSize: fileSize)
@@ -150,6 +159,18 @@ struct TorchInterpreter {
     private mutating func object(
         _ number: Int, _ node: PickleGraph.Node, _ callee: PickleValue, _ keywords: PickleValue?, _ path: StatePath
     ) throws -> StateTree {
+        if selfReferring.contains(number) {
+            if let first = firstPaths[number] {
+                return .record(type: "reference", StateDictionary([("path", .string(first.flatName))]))
+            }
+            firstPaths[number] = path
+        }
+        steps += 1
+        guard steps <= maximumSteps || selfReferring.isEmpty else {
+            throw InteropError.limitExceeded(
+                file: name, what: "the number of values that objects which refer back stand for", limit: maximumSteps,
+                found: "more")
+        }
         guard let global = classOrFunction(callee) else {
             throw fail(number, "a call", "it calls something that is no name; nothing was run")
         }

@@ -4,6 +4,7 @@ import NNStore
 /// Source: caffe2/serialize/inline_container.cc, torch/serialization.py (`_save`).
 struct ZipTorchFile {
     let graph: PickleGraph
+    let expansion: PickleExpansion
     let storages: any TorchStorages
     /// What messages call the pickle.
     let pickleName: String
@@ -52,7 +53,7 @@ struct ZipTorchFile {
         guard input.remaining == 0 else {
             throw InteropError.invalidPickle(file: pickleName, .trailing(offset: input.offset, count: input.remaining))
         }
-        _ = try PickleExpansion(graph, pickleSize: bytes.count, name: pickleName, options: options)
+        expansion = try PickleExpansion(graph, pickleSize: bytes.count, name: pickleName, options: options)
         var isBigEndian = false
         if let order = archive.entry(named: folder + "byteorder") {
             switch try archive.bytes(of: order) {
