@@ -384,9 +384,13 @@ struct TorchInterpreter {
         }
         // An object that only has attributes: they are its parts.
         if arguments.isEmpty, keywords == nil, node.elements.isEmpty, node.pairs.isEmpty, node.states.count == 1,
-            case .dictionary(let entries) = try tree(node.states[0], path)
+            case .node(let state) = node.states[0], case .dictionary = graph.nodes[state].kind
         {
-            return .record(type: type, StateDictionary(keyed: entries.map { ($0.key, $0.value) }))
+            switch try dictionary(graph.nodes[state].pairs, tag: nil, path) {
+            case .dictionary(let entries):
+                return .record(type: type, StateDictionary(keyed: entries.map { ($0.key, $0.value) }))
+            case let pairs: return .record(type: type, StateDictionary([("state", pairs)]))
+            }
         }
         var parts = StateDictionary()
         if !arguments.isEmpty {
