@@ -217,6 +217,10 @@ struct PyTorchValuesTests {
         #expect(tree.recordType == "omega.Config" && tree["child"]?["parent"]?.recordType == "reference")
         #expect(tree["child"]?["parent"]?["path"]?.string == "")
         #expect(try elements(#require(tree["child"]?["value"]?.tensor)) == counting(16))
+        // What is known to be a dictionary can't.
+        let own = torchFile(
+            Pickle.whole(Pickle.noHooks, Pickle.put(0), Pickle.text("k"), Pickle.get(0), Pickle.setItem))
+        #expect(throws: InteropError.self) { try open(own, OpenOptions(keepsUnknownTypes: true)) }
         // Many that all refer to each other do not multiply: each is written out once.
         let numbers = UInt8(0)..<60
         let made = numbers.flatMap { (number: UInt8) -> [UInt8] in

@@ -33,8 +33,12 @@ struct PickleExpansion {
 
     /// Counts what `graph` stands for.
     ///
+    /// - Parameter mayReferBack: whether an object may be reached from inside of itself.
     /// - Throws: if it contains itself somewhere, nests too deep, or stands for more than the options or its own size allow.
-    init(_ graph: PickleGraph, pickleSize: Int, name: String, options: OpenOptions) throws {
+    init(
+        _ graph: PickleGraph, pickleSize: Int, name: String, options: OpenOptions,
+        mayReferBack: (PickleGraph.Node) -> Bool
+    ) throws {
         let maximumValues =
             options.maximumExpandedValues
             ?? min(
@@ -58,7 +62,7 @@ struct PickleExpansion {
             switch value {
             case .node(let number):
                 if let known = sums[number] { return sum.add(selfReferring.contains(number) ? Sum() : known) }
-                if isOpen[number], options.keepsUnknownTypes, case .object = graph.nodes[number].kind {
+                if isOpen[number], mayReferBack(graph.nodes[number]) {
                     selfReferring.insert(number)
                     return sum.add(Sum())
                 }

@@ -52,7 +52,9 @@ struct LegacyTorchFile {
         let start = input.offset
         graph = try next(TorchFilePolicy(options, file: source.name).check)
         pickleSize = input.offset - start
-        expansion = try PickleExpansion(graph, pickleSize: pickleSize, name: source.name, options: options)
+        expansion = try PickleExpansion(
+            graph, pickleSize: pickleSize, name: source.name, options: options,
+            mayReferBack: TorchFilePolicy(options, file: source.name).mayReferBack(in: graph))
         let keys = try LegacyTorchFile.keys(try next(noGlobals), source.name)
         storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph, options)
     }

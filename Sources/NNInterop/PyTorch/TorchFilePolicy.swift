@@ -18,4 +18,12 @@ struct TorchFilePolicy {
         if isScript, global.module == "__torch__" || global.module.hasPrefix("__torch__.") { return }
         throw InteropError.refusedGlobal(file: file, name: global.qualifiedName, offset: global.offset)
     }
+
+    /// Whether an object may be reached from inside of itself: one of a type that is not known may, as it would be kept as a record.
+    func mayReferBack(in graph: PickleGraph) -> (PickleGraph.Node) -> Bool {
+        { node in
+            guard keepsUnknown, case .object(.global(let index), _) = node.kind else { return false }
+            return !TorchGlobals.isKnown(graph.globals[index])
+        }
+    }
 }

@@ -53,7 +53,9 @@ struct ZipTorchFile {
         guard input.remaining == 0 else {
             throw InteropError.invalidPickle(file: pickleName, .trailing(offset: input.offset, count: input.remaining))
         }
-        expansion = try PickleExpansion(graph, pickleSize: bytes.count, name: pickleName, options: options)
+        expansion = try PickleExpansion(
+            graph, pickleSize: bytes.count, name: pickleName, options: options,
+            mayReferBack: TorchFilePolicy(options, file: pickleName).mayReferBack(in: graph))
         var isBigEndian = false
         if let order = archive.entry(named: folder + "byteorder") {
             switch try archive.bytes(of: order) {
