@@ -30,7 +30,7 @@ extension CheckpointFile {
     /// - Throws: what reading the file and saving throw.
     @discardableResult
     public func saveAsSafetensors(
-        to path: String, options: SafetensorsOptions = SafetensorsOptions()
+        to path: String, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try Safetensors.save(state(), metadata: metadata(), to: path, options: completed(options))
     }
@@ -38,12 +38,12 @@ extension CheckpointFile {
     /// Saves the file as a safetensors file to a sink, as ``saveAsSafetensors(to:options:)-(String,_)`` does.
     @discardableResult
     public func saveAsSafetensors(
-        to sink: any ByteSink, options: SafetensorsOptions = SafetensorsOptions()
+        to sink: any ByteSink, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try Safetensors.save(state(), metadata: metadata(), to: sink, options: completed(options))
     }
 
-    private func completed(_ options: SafetensorsOptions) throws -> SafetensorsOptions {
+    private func completed(_ options: ExportOptions) throws -> ExportOptions {
         var options = options
         options.sourceFacts = try sourceFacts
         return options
@@ -103,11 +103,5 @@ extension CheckpointFile {
     @discardableResult
     public func saveAsGGUF(to sink: any ByteSink, options: ExportOptions = ExportOptions()) throws -> ExportReport {
         try GGUF.save(state(), metadata: metadata(), to: sink, options: completed(options))
-    }
-
-    private func completed(_ options: ExportOptions) throws -> ExportOptions {
-        var options = options
-        options.sourceFacts = try sourceFacts
-        return options
     }
 }

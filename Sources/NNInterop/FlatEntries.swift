@@ -86,9 +86,9 @@ struct FlatEntries {
         }
     }
 
-    /// Refuses tensors that share memory.
-    func checkNothingShared() throws(InteropError) {
-        if !shared.isEmpty {
+    /// Refuses tensors that share memory, if that is asked for.
+    func checkSharing(_ aliases: ExportOptions.Aliases) throws(InteropError) {
+        if aliases == .fail, !shared.isEmpty {
             throw .sharedStorages(file: file, groups: shared.map { $0.map { tensors[$0].name } })
         }
     }

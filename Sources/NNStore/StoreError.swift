@@ -88,7 +88,7 @@ extension StoreError: CustomStringConvertible {
                 + (similar.isEmpty ? "" : "; similar: " + similar.map { "\"\($0)\"" }.joined(separator: ", "))
         case .ambiguousName(let file, let name, let paths):
             "\(file): \"\(name)\" is the name of \(paths.count) entries: \(paths.joined(separator: " and ")); "
-                + "give the path instead"
+                + "show them with --tree (ckpt-tool list), or take them by their path in a program"
         case .invalidLayout(let reason):
             "invalid tensor layout: \(reason)"
         case .invalidTree(let path, let reason):

@@ -9,7 +9,8 @@ struct CheckpointTool: ParsableCommand {
         abstract:
             "Looks into neural-network checkpoints, checks them and converts them, without running anything in them.",
         discussion: """
-            Reads NNStore containers (.nnck) and safetensors files; what a file is, is told by its contents.
+            Reads and writes NNStore containers (.nnck), safetensors, PyTorch, NumPy and GGUF files, whole and in shards; what \
+            a file is, is told by its contents.
 
             Exit codes:
               0  fine

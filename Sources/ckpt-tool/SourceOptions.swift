@@ -14,12 +14,12 @@ struct SourceOptions: ParsableArguments {
         help: ArgumentHelp(
             "The most bytes that the tensors of a PyTorch file may stand for, expanded ones at full length.",
             valueName: "bytes"))
-    var maxLogicalBytes: Int?
+    var maxLogicalBytes: ByteSizeArgument?
 
     @Option(
         help: ArgumentHelp(
             "The most bytes that the compressed entries of an archive may decode to.", valueName: "bytes"))
-    var maxDecodedBytes: Int?
+    var maxDecodedBytes: ByteSizeArgument?
 
     @Option(
         help: ArgumentHelp(
@@ -38,8 +38,9 @@ struct SourceOptions: ParsableArguments {
 
     var options: OpenOptions {
         OpenOptions(
-            ignoresAliasNote: ignoreAliasNote, keepsUnknownTypes: opaque, maximumLogicalByteCount: maxLogicalBytes,
-            maximumDecodedByteCount: maxDecodedBytes, maximumExpandedValues: maxValues,
+            ignoresAliasNote: ignoreAliasNote, keepsUnknownTypes: opaque,
+            maximumLogicalByteCount: maxLogicalBytes?.byteCount,
+            maximumDecodedByteCount: maxDecodedBytes?.byteCount, maximumExpandedValues: maxValues,
             dtypes: Dictionary(dtype.map { ($0.name, $0.dtype) }, uniquingKeysWith: { $1 }),
             skipsUnsupported: skipUnsupported)
     }

@@ -13,9 +13,9 @@ struct ForeignPeerTests {
     /// What we find in a file, in the form of peers.py.
     private func ours(_ path: String) throws -> NSDictionary {
         let tensors = try #require(Tool.run("list", path, "--json", "--digest").json["tensors"] as? [[String: Any]])
-        let facts = tensors.map { tensor in
+        let facts = try tensors.map { tensor in
             (
-                tensor["name"] as! String,
+                try #require(tensor["name"] as? String),
                 ["dtype", "shape", "sha256"].reduce(into: [String: Any]()) { $0[$1] = tensor[$1] }
             )
         }

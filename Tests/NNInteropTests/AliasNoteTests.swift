@@ -19,7 +19,7 @@ struct AliasNoteTests {
     /// Saves a tree of tensors that all share one storage, and checks what comes back: directly, through a container,
     /// and from the container's export.
     private func check(_ tree: StateTree, storageSize: Int, _ comment: Comment) throws {
-        let replacing = SafetensorsOptions(existing: .replace)
+        let replacing = ExportOptions(existing: .replace)
         #expect(try Safetensors.save(tree, to: folder.path("a"), options: replacing).isEmpty, comment)
         let file = try SafetensorsFile.open(folder.path("a"))
         #expect(file.sharing == .known)
@@ -120,7 +120,7 @@ struct AliasNoteTests {
         let storage = try Storage(counting(8))
         let tree: StateTree = ["a": try tensor(storage, .u8, [8]), "b": try tensor(storage, .u8, [4])]
         #expect(throws: InteropError.sharedStorages(file: folder.path("x"), groups: [["a", "b"]])) {
-            try Safetensors.save(tree, to: folder.path("x"), options: SafetensorsOptions(aliases: .fail))
+            try Safetensors.save(tree, to: folder.path("x"), options: ExportOptions(aliases: .fail))
         }
         try Safetensors.save(tree, to: folder.path("x"))
         let file = try SafetensorsFile.open(folder.path("x"), options: OpenOptions(ignoresAliasNote: true))
@@ -259,7 +259,7 @@ struct AliasNoteTests {
             let file = try SafetensorsFile.open(path)
             #expect(file.sharing == .known)
             try file.saveAsContainer(to: folder.path("y"), options: SaveOptions(existing: .replace))
-            let options = SafetensorsOptions(existing: .replace)
+            let options = ExportOptions(existing: .replace)
             try CheckpointFiles.open(folder.path("y")).saveAsSafetensors(to: folder.path("z"), options: options)
             #expect(try folder.bytes("z") == folder.bytes("x"), "\(note)")
         }

@@ -138,7 +138,7 @@ struct ComparisonTests {
         #expect(
             try compare(state, state, metadata: (["nnck.modules": [:]], [:])).metadata.map(\.name) == ["nnck.modules"])
         try CheckpointFiles.open(folder.path("a")).saveAsSafetensors(
-            to: folder.path("b"), options: SafetensorsOptions(existing: .replace))
+            to: folder.path("b"), options: ExportOptions(existing: .replace))
         #expect(try compareFiles().isEqual)
     }
 

@@ -66,7 +66,7 @@ struct ElementComparisonTests {
         // Against safetensors: of the container only the chunk that differs is decoded.
         try Checkpoint.save(["t": .tensor(first)], to: folder.path("c"))
         try CheckpointFiles.open(folder.path("c")).saveAsSafetensors(
-            to: folder.path("a"), options: SafetensorsOptions(existing: .replace))
+            to: folder.path("a"), options: ExportOptions(existing: .replace))
         #expect(try compared()?.differingCount == 1)
         let source = CountingSource(try folder.bytes("c"))
         let comparison = try CheckpointComparison(CheckpointFiles.open(source), CheckpointFiles.open(folder.path("a")))

@@ -126,6 +126,32 @@ struct NumPyTests {
         #expect(state["w"]?.tensor?.dtype == .f8E4M3)
     }
 
+    @Test("a dtype that is given for nothing is an error, with the arrays that could have it")
+    func unusedDTypes() throws {
+        let archive = ZipBytes([
+            ZipBytes.Entry("w.npy", npy("|V2", [1], [1, 2])), ZipBytes.Entry("f.npy", npy("<f4", [1], counting(4))),
+        ]).bytes
+        #expect(try open(archive, OpenOptions(dtypes: ["w": .bf16])).state()["w"]?.tensor?.dtype == .bf16)
+        for name in ["x", "f", ""] {
+            do {
+                _ = try open(archive, OpenOptions(dtypes: [name: .bf16]))
+                Issue.record("\(name) was taken")
+            } catch let error as InteropError {
+                #expect(error.code == "unsupported" && error.description.contains("\"w\""), "\(error)")
+            }
+        }
+    }
+
+    @Test("letters and Python's names of dtypes, where NumPy takes them")
+    func names() throws {
+        for (name, dtype) in [
+            ("?", DType.bool), ("float", .f64), ("d", .f64), ("e", .f16), ("B", .u8), ("int", .i64), ("complex", .c128),
+        ] {
+            #expect(try tensor(npy(name, [2], counting(2 * dtype.bytesPerBlock))).dtype == dtype, "\(name)")
+        }
+        #expect(code(npy(">float32", [1], counting(4))) == "numpy-dtype")
+    }
+
     @Test("archives: names, what is no array, and what is there twice")
     func archives() throws {
         let one = npy("|u1", [1], [1])

@@ -112,6 +112,44 @@ struct PyTorchExportTests {
         #expect(try file.state()["model"]?.dictionaryTag == "collections.OrderedDict")
     }
 
+    @Test(
+        "attributes of dictionaries that are more than versions come back, and state dicts inside of state dicts keep theirs"
+    )
+    func attributes() throws {
+        func stateDict(_ key: String, _ inner: [UInt8], metadata: [UInt8]) -> [UInt8] {
+            Pickle.noHooks + Pickle.text(key) + inner + Pickle.setItem + metadata + Pickle.build
+        }
+        func versions(_ entries: [(String, Int)]) -> [UInt8] {
+            Pickle.dict([
+                (
+                    "_metadata",
+                    Pickle.noHooks
+                        + entries.flatMap {
+                            Pickle.text($0.0) + Pickle.dict([("version", Pickle.int($0.1))]) + Pickle.setItem
+                        }
+                )
+            ])
+        }
+        let inner = stateDict("w", Pickle.int(1), metadata: versions([("", 2)]))
+        let more = stateDict("v", Pickle.int(2), metadata: Pickle.dict([("extra", Pickle.text("kept"))]))
+        let outer = stateDict("0", inner, metadata: versions([("", 1), ("0", 1)]))
+        let original = try PyTorchFile.open(
+            MemorySource(torchFile(Pickle.whole(Pickle.dict([("outer", outer), ("more", more)])))))
+        let (file, report) = try saved(original.state(), metadata: original.metadata())
+        #expect(report.isEmpty, "\(report.lines)")
+        for one in [original, file] {
+            #expect(ModuleVersions.read(from: one.metadata()).map(\.path) == ["outer", "outer.0"])
+            let noted = one.metadata()["pytorch.attributes"]
+            #expect(noted?.children.count == 2)
+            #expect(noted?["[\"outer\"][\"0\"]"]?["_metadata"]?[""]?["version"]?.int == 2)
+            #expect(noted?["[\"more\"]"]?["extra"]?.string == "kept")
+        }
+        #expect(throws: InteropError.self) {
+            try PyTorch.save(
+                [:], metadata: original.metadata(), to: MemorySink(), options: ExportOptions(isStrict: true))
+        }
+    }
+
     @Test("what PyTorch's safe loader does not read becomes its nearest plain value, or is refused")
     func conversions() throws {
         let state: StateTree = [
@@ -122,6 +160,13 @@ struct PyTorchExportTests {
             "blocks": try tensor(
                 Storage(counting(36)), DType(name: "Q4_0", elementsPerBlock: 32, bytesPerBlock: 18), [2, 32]),
         ]
+        var array = try StateTensor(storage: Storage(counting(4)), layout: TensorLayout(.f32, shape: [1]))
+        array.tag = "numpy.ndarray"
+        #expect(try saved(.tensor(array)).report.converted.count == 1)
+        // Python wants keys that never change: a set can't hold a frozenset that became a dictionary.
+        let frozen = StateTree.record(type: "builtins.frozenset", StateDictionary(keyed: [(0, 1)]))
+        #expect(
+            try saved(.record(type: "builtins.set", StateDictionary(keyed: [(0, frozen)]))).report.converted.count == 2)
         let (file, report) = try saved(state, metadata: ["note": "lost"])
         #expect(report.converted.count == 5 && report.dropped.count == 1, "\(report.lines)")
         let back = try file.state()
@@ -173,6 +218,25 @@ struct PyTorchExportTests {
                     ("scheme", "per_channel_affine"),
                     ("scales", try tensor(Storage(counting(16)), .f64, [2])), ("zero_points", try longs([0, 1], [2])),
                     ("axis", 0),
+                ])),
+            "packed": .record(
+                type: "torch._utils._rebuild_qtensor",
+                StateDictionary([
+                    ("data", try tensor(Storage(counting(8)), .u8, [8])), ("dtype", "quint4x2"),
+                    ("scheme", "per_tensor_affine"), ("shape", size(3, 5)), ("scale", 0.5), ("zero_point", 3),
+                ])),
+            "parameter of another": .record(
+                type: "torch.nn.parameter.Parameter",
+                StateDictionary([
+                    (
+                        "data",
+                        .record(
+                            type: "torch.sparse_coo",
+                            StateDictionary([
+                                ("indices", try longs([0, 2, 1, 3], [2, 2])), ("values", values), ("shape", size(3, 4)),
+                                ("is_coalesced", true),
+                            ]))
+                    ), ("requires_grad", true),
                 ])),
             "meta": .record(
                 type: "torch._utils._rebuild_meta_tensor_no_storage",

@@ -197,6 +197,73 @@ struct PyTorchTensorsTests {
         #expect(throws: InteropError.self) { try tree(channels(2, axis: 1), records(2)) }
         #expect(throws: InteropError.self) { try tree(channels(3, axis: 2), records(3)) }
         #expect(throws: InteropError.self) { try tree(channels(2, axis: -1), records(2)) }
+        // As PyTorch before 1.5 had them.
+        let lists = tensor(
+            Pickle.tuple(
+                Pickle.global("torch", "per_channel_affine"), Pickle.list(Pickle.double(0.1), Pickle.double(0.2)),
+                Pickle.list(Pickle.int(0), Pickle.int(1)), Pickle.int(0)))
+        #expect(try tree(lists, [("data/0", counting(6))])["scales"]?[1]?.double == 0.2)
+        let short = tensor(
+            Pickle.tuple(
+                Pickle.global("torch", "per_channel_affine"), Pickle.list(Pickle.double(0.1)),
+                Pickle.list(Pickle.int(0)),
+                Pickle.int(0)))
+        #expect(throws: InteropError.self) { try tree(short, [("data/0", counting(6))]) }
+    }
+
+    @Test("packed quantised tensors are their bytes with their shape")
+    func packed() throws {
+        func tensor(_ count: Int, shape: [Int], strides: [Int], offset: Int = 0, _ kind: String = "QUInt4x2Storage")
+            -> [UInt8]
+        {
+            Pickle.call(
+                "torch._utils", "_rebuild_qtensor", Pickle.storage(kind, count: count), Pickle.int(offset),
+                Pickle.ints(shape),
+                Pickle.ints(strides),
+                Pickle.tuple(Pickle.global("torch", "per_tensor_affine"), Pickle.double(0.5), Pickle.int(3)), Pickle.no,
+                Pickle.noHooks)
+        }
+        let odd = try tree(tensor(8, shape: [3, 5], strides: [5, 1]), [("data/0", counting(8))])
+        #expect(odd["dtype"]?.string == "quint4x2" && odd["data"]?.tensor?.shape == [8] && odd["shape"]?[1]?.int == 5)
+        #expect(try elements(#require(odd["data"]?.tensor)) == counting(8))
+        let quarter = try tree(tensor(4, shape: [15], strides: [1], "QUInt2x4Storage"), [("data/0", counting(4))])
+        #expect(quarter["dtype"]?.string == "quint2x4")
+        for wrong in [
+            tensor(7, shape: [3, 5], strides: [5, 1]), tensor(9, shape: [3, 5], strides: [5, 1]),
+            tensor(8, shape: [3, 5], strides: [1, 3]), tensor(8, shape: [3, 5], strides: [5, 1], offset: 1),
+        ] {
+            #expect(throws: InteropError.self) { try tree(wrong, [("data/0", counting(9))]) }
+        }
+    }
+
+    @Test("parameters of the first versions have what their state says")
+    func oldParameters() throws {
+        let data = Pickle.tensor(Pickle.storage(count: 2), shape: [2], strides: [1])
+        let other = Pickle.tensor(Pickle.storage(count: 2), shape: [1], strides: [1], offset: 1)
+        let class_ = Pickle.global("torch.nn.parameter", "Parameter")
+        let three = try tree(
+            class_ + Pickle.tuple(data) + Pickle.reduce + Pickle.tuple(Pickle.no, Pickle.no, Pickle.noHooks)
+                + Pickle.build,
+            [("data/0", counting(8))])
+        #expect(three.tensor?.requiresGrad == false && three.tensor?.tag == "torch.nn.parameter.Parameter")
+        let five = try tree(
+            class_ + Pickle.tuple(data) + Pickle.reduce
+                + Pickle.tuple(other, Pickle.none, Pickle.noHooks, Pickle.yes, Pickle.no) + Pickle.build,
+            [("data/0", counting(8))])
+        #expect(five.tensor?.requiresGrad == true && five.tensor?.shape == [1])
+    }
+
+    @Test("what is wrong with a tensor is told with its name")
+    func names() throws {
+        let pickle = Pickle.dict([
+            ("model", Pickle.dict([("w", Pickle.tensor(Pickle.storage(count: 4), shape: [5], strides: [1]))]))
+        ])
+        do {
+            _ = try tree(pickle, [("data/0", counting(16))])
+            Issue.record("a tensor outside its storage was read")
+        } catch let error as InteropError {
+            #expect(error.description.contains("\"model.w\""), "\(error)")
+        }
     }
 
     @Test("sparse tensors are records, and indices that lead outside are refused")

@@ -11,7 +11,7 @@ struct SafetensorsByteEqualityTests {
         let path = try folder.file("in.safetensors", bytes)
         let file = try SafetensorsFile.open(path)
         if let keepsHeader { #expect(try (file.sourceFacts["safetensors.header"] != nil) == keepsHeader, comment) }
-        let replacing = SafetensorsOptions(existing: .replace)
+        let replacing = ExportOptions(existing: .replace)
         try file.saveAsSafetensors(to: folder.path("direct.safetensors"), options: replacing)
         #expect(try folder.bytes("direct.safetensors") == bytes, comment)
         for compression in [Compression.none, .fast] {
@@ -78,7 +78,7 @@ struct SafetensorsByteEqualityTests {
         func save(_ tree: StateTree, _ metadata: StateTree = [:]) throws -> String {
             try Safetensors.save(
                 tree, metadata: metadata, to: folder.path("y"),
-                options: SafetensorsOptions(existing: .replace, sourceFacts: facts))
+                options: ExportOptions(existing: .replace, sourceFacts: facts))
             return NNInteropTests.header(of: try folder.bytes("y"))
         }
         func tensor(_ dtype: DType, _ shape: [Int]) throws -> StateTree {
@@ -95,7 +95,7 @@ struct SafetensorsByteEqualityTests {
         for bytes in [[], [0x7b], Array("{}".utf8), Array("[".utf8), [0xff]] as [[UInt8]] {
             try Safetensors.save(
                 ["a": tensor(.u8, [4])], to: folder.path("y"),
-                options: SafetensorsOptions(existing: .replace, sourceFacts: ["safetensors.header": bytes]))
+                options: ExportOptions(existing: .replace, sourceFacts: ["safetensors.header": bytes]))
             #expect(try SafetensorsFile.open(folder.path("y")).state().children.count == 1)
         }
     }

@@ -43,7 +43,7 @@ struct SafetensorsExportTests {
     @Test("data are in the tree's order if that is aligned, else the largest elements come first")
     func dataOrder() throws {
         func offsets(_ tree: StateTree) throws -> [String: Int] {
-            try Safetensors.save(tree, to: folder.path("x"), options: SafetensorsOptions(existing: .replace))
+            try Safetensors.save(tree, to: folder.path("x"), options: ExportOptions(existing: .replace))
             let state = try SafetensorsFile.open(folder.path("x")).state()
             #expect(state.children.map(\.key) == tree.children.map(\.key))
             for (key, node) in state.children {
@@ -155,13 +155,13 @@ struct SafetensorsExportTests {
         #expect(report.converted.count == 11)
         do {
             try Safetensors.save(
-                tree, metadata: metadata, to: folder.path("y"), options: SafetensorsOptions(isStrict: true))
+                tree, metadata: metadata, to: folder.path("y"), options: ExportOptions(isStrict: true))
             Issue.record("was written")
         } catch InteropError.cannotHold(_, _, let entries) {
             #expect(entries == report.lines)
         }
         #expect(folder.names == ["x"])
-        let plain = SafetensorsOptions(existing: .replace, isStrict: true)
+        let plain = ExportOptions(existing: .replace, isStrict: true)
         #expect(
             try Safetensors.save(["w": tensor(.u8, [1])], metadata: ["a": "b"], to: folder.path("y"), options: plain)
                 .isEmpty)
@@ -174,7 +174,7 @@ struct SafetensorsExportTests {
             storage: storage, layout: TensorLayout(.u8, shape: [1 << 40, 2], strides: [0, 1]))
         #expect(code { try Safetensors.save(["a": .tensor(endless)], to: folder.path("x")) } == "limit-exceeded")
         let small = try StateTensor(storage: storage, layout: TensorLayout(.u8, shape: [3, 2], strides: [0, 1]))
-        let options = SafetensorsOptions(existing: .replace, maximumDataSize: 5)
+        let options = ExportOptions(existing: .replace, maximumDataSize: 5)
         #expect(
             code { try Safetensors.save(["a": .tensor(small)], to: folder.path("x"), options: options) }
                 == "limit-exceeded")
@@ -199,7 +199,7 @@ struct SafetensorsExportTests {
         #expect(try folder.bytes("x") == [1, 2, 3])
         let broken = Storage(backing: BrokenBacking())
         let tree: StateTree = ["a": .tensor(try StateTensor(storage: broken, layout: TensorLayout(.u8, shape: [10])))]
-        let replacing = SafetensorsOptions(existing: .replace)
+        let replacing = ExportOptions(existing: .replace)
         #expect(code { try Safetensors.save(tree, to: path, options: replacing) } == "cancelled")
         #expect(folder.names == ["x"])
         #expect(try folder.bytes("x") == [1, 2, 3])
@@ -207,7 +207,7 @@ struct SafetensorsExportTests {
         #expect(try folder.bytes("x") == safetensors("{}      "))
         let cancellation = Cancellation()
         cancellation.cancel()
-        let cancelled = SafetensorsOptions(existing: .replace, cancellation: cancellation)
+        let cancelled = ExportOptions(existing: .replace, cancellation: cancellation)
         #expect(code { try Safetensors.save(["a": tensor(.u8, [1])], to: path, options: cancelled) } == "cancelled")
         #expect(try folder.bytes("x") == safetensors("{}      "))
     }

@@ -91,7 +91,7 @@ struct SafetensorsPropertyTests {
             try file.saveAsContainer(
                 to: folder.path("b"), options: SaveOptions(existing: .replace, isDurable: false, threads: 1))
             let container = try CheckpointFiles.open(folder.path("b"))
-            let options = SafetensorsOptions(existing: .replace, isDurable: false)
+            let options = ExportOptions(existing: .replace, isDurable: false)
             #expect(try container.saveAsSafetensors(to: folder.path("c"), options: options).isEmpty)
             #expect(try folder.bytes("c") == bytes, "seed \(seed), round \(round)")
         }

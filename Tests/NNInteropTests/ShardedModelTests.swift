@@ -36,7 +36,7 @@ struct ShardedModelTests {
     func roundTrip(_ name: String) throws {
         let path = folder.path(name)
         let format: ShardedExport.Format =
-            name.hasSuffix(".bin") ? .pytorch(ExportOptions()) : .safetensors(SafetensorsOptions())
+            name.hasSuffix(".bin") ? .pytorch : .safetensors
         try ShardedExport.save(model(), metadata: [:], to: path, as: format, maximumShardSize: 500)
         let ending = (name as NSString).pathExtension
         let stem = (name as NSString).deletingPathExtension
@@ -58,7 +58,7 @@ struct ShardedModelTests {
     @Test("what fits one shard is one file without an index; what can't be written leaves nothing")
     func whole() throws {
         try ShardedExport.save(
-            model(), to: folder.path("m.safetensors"), as: .safetensors(SafetensorsOptions()), maximumShardSize: 1 << 20
+            model(), to: folder.path("m.safetensors"), as: .safetensors, maximumShardSize: 1 << 20
         )
         #expect(folder.names == ["m.safetensors"])
         let bad: StateTree = [
@@ -67,7 +67,7 @@ struct ShardedModelTests {
         ]
         #expect(throws: InteropError.self) {
             try ShardedExport.save(
-                bad, to: folder.path("n.safetensors"), as: .safetensors(SafetensorsOptions()), maximumShardSize: 8)
+                bad, to: folder.path("n.safetensors"), as: .safetensors, maximumShardSize: 8)
         }
         #expect(folder.names == ["m.safetensors"])
     }

@@ -20,7 +20,7 @@ public enum GGUF {
         _ state: StateTree, metadata: StateTree = [:], to path: String, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try GGUFExport(state, metadata: metadata, file: path, options)
-            .save(to: path, options.existing, isDurable: options.isDurable)
+            .save(to: path, options)
     }
 
     /// Saves a tree as a GGUF file to a sink.
@@ -31,6 +31,6 @@ public enum GGUF {
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NNInterop.save(to: sink) { try GGUFExport(state, metadata: metadata, file: $0, options) }
+        try GGUFExport.save(to: sink) { try GGUFExport(state, metadata: metadata, file: $0, options) }
     }
 }

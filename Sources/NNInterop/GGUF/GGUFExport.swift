@@ -15,6 +15,7 @@ struct GGUFExport: FileExport {
             state, file: file,
             FlatEntries.Rules(format: "GGUF", accepts: { GGUFTensorType.number(of: $0) != nil }))
         try entries.checkDataSize(limit: options.maximumDataSize)
+        try entries.checkSharing(options.aliases)
         entries.reportShared()
         guard case .dictionary(let notes) = metadata, metadata.tensors.isEmpty else {
             throw InteropError.invalidTree(path: "", reason: "metadata has to be a dictionary without tensors")

@@ -152,7 +152,7 @@ struct GGUFHeaderReader {
 
     private mutating func elements(_ dtype: DType, count: Int) throws -> [UInt8] {
         let bytes = Array(try reader.bytes(count * dtype.bytesPerBlock))
-        return header.isBigEndian ? NumPyElement.swapped(bytes, dtype.bytesPerBlock) : bytes
+        return header.isBigEndian ? bytes.turningRound(dtype.bytesPerBlock) : bytes
     }
 
     private mutating func text(_ what: @autoclosure () -> String) throws -> [UInt8] {

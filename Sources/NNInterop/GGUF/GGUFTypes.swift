@@ -5,28 +5,22 @@ enum GGUFTensorType {
     /// By ggml's number. Those of one element a block are what they are called; the others are blocks, which are kept as bytes.
     static let byNumber: [UInt32: DType] = [
         0: .f32, 1: .f16, 24: .i8, 25: .i16, 26: .i32, 27: .i64, 28: .f64, 30: .bf16,
-        2: block("Q4_0", 32, 18), 3: block("Q4_1", 32, 20), 6: block("Q5_0", 32, 22), 7: block("Q5_1", 32, 24),
-        8: block("Q8_0", 32, 34), 9: block("Q8_1", 32, 40), 20: block("IQ4_NL", 32, 18), 39: block("MXFP4", 32, 17),
-        40: block("NVFP4", 64, 36), 42: block("Q2_0", 64, 18), 41: block("Q1_0", 128, 18),
-        10: block("Q2_K", 256, 84), 11: block("Q3_K", 256, 110), 12: block("Q4_K", 256, 144),
-        13: block("Q5_K", 256, 176), 14: block("Q6_K", 256, 210), 15: block("Q8_K", 256, 292),
-        16: block("IQ2_XXS", 256, 66), 17: block("IQ2_XS", 256, 74), 18: block("IQ3_XXS", 256, 98),
-        19: block("IQ1_S", 256, 50), 21: block("IQ3_S", 256, 110), 22: block("IQ2_S", 256, 82),
-        23: block("IQ4_XS", 256, 136), 29: block("IQ1_M", 256, 56), 34: block("TQ1_0", 256, 54),
-        35: block("TQ2_0", 256, 66),
+        2: .opaque("Q4_0", 32, 18), 3: .opaque("Q4_1", 32, 20), 6: .opaque("Q5_0", 32, 22), 7: .opaque("Q5_1", 32, 24),
+        8: .opaque("Q8_0", 32, 34), 9: .opaque("Q8_1", 32, 40), 20: .opaque("IQ4_NL", 32, 18),
+        39: .opaque("MXFP4", 32, 17),
+        40: .opaque("NVFP4", 64, 36), 42: .opaque("Q2_0", 64, 18), 41: .opaque("Q1_0", 128, 18),
+        10: .opaque("Q2_K", 256, 84), 11: .opaque("Q3_K", 256, 110), 12: .opaque("Q4_K", 256, 144),
+        13: .opaque("Q5_K", 256, 176), 14: .opaque("Q6_K", 256, 210), 15: .opaque("Q8_K", 256, 292),
+        16: .opaque("IQ2_XXS", 256, 66), 17: .opaque("IQ2_XS", 256, 74), 18: .opaque("IQ3_XXS", 256, 98),
+        19: .opaque("IQ1_S", 256, 50), 21: .opaque("IQ3_S", 256, 110), 22: .opaque("IQ2_S", 256, 82),
+        23: .opaque("IQ4_XS", 256, 136), 29: .opaque("IQ1_M", 256, 56), 34: .opaque("TQ1_0", 256, 54),
+        35: .opaque("TQ2_0", 256, 66),
     ]
 
     private static let numbers = Dictionary(uniqueKeysWithValues: byNumber.map { ($0.value, $0.key) })
 
     /// ggml's number of a dtype.
     static func number(of dtype: DType) -> UInt32? { numbers[dtype] }
-
-    private static func block(_ name: String, _ elements: Int, _ bytes: Int) -> DType {
-        guard let dtype = try? DType(name: name, elementsPerBlock: elements, bytesPerBlock: bytes) else {
-            preconditionFailure("\(name) is a name for a dtype")
-        }
-        return dtype
-    }
 }
 
 /// The types of values that GGUF's metadata have.

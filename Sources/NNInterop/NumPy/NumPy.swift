@@ -29,7 +29,7 @@ public enum NumPy {
         writesBF16AsF32: Bool = false, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try NumPyExport(state, metadata: metadata, file: path, kind, widens: writesBF16AsF32, options)
-            .save(to: path, options.existing, isDurable: options.isDurable)
+            .save(to: path, options)
     }
 
     /// Saves a tree as a NumPy file to a sink.
@@ -41,7 +41,7 @@ public enum NumPy {
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink, as kind: Kind = .archive,
         writesBF16AsF32: Bool = false, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NNInterop.save(to: sink) {
+        try NumPyExport.save(to: sink) {
             try NumPyExport(state, metadata: metadata, file: $0, kind, widens: writesBF16AsF32, options)
         }
     }

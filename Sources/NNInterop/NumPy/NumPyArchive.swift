@@ -67,6 +67,7 @@ public struct NumPyArchive: CheckpointFile {
                 skipped.append("\(quoted(entry.name)): \(error.description)")
             }
         }
+        try NumPyHeader.checkUsed(options.dtypes, of: members.map { ($0.name, $0.header) }, file: source.name)
         self.members = members
         self.skipped = skipped
     }

@@ -31,10 +31,17 @@ struct NumPyElement: Sendable, Hashable {
         ("c8", "complex64", .c64, 4), ("c16", "complex128", .c128, 8),
     ]
 
-    private static let byName: [String: (DType, Int)] = Dictionary(
-        uniqueKeysWithValues: numbers.flatMap {
-            [($0.short, ($0.dtype, $0.componentSize)), ($0.long, ($0.dtype, $0.componentSize))]
-        })
+    private static let byShortName = Dictionary(
+        uniqueKeysWithValues: numbers.map { ($0.short, ($0.dtype, $0.componentSize)) })
+    private static let byLongName = Dictionary(
+        uniqueKeysWithValues: numbers.map { ($0.long, ($0.dtype, $0.componentSize)) })
+    /// The letters and Python's names that NumPy takes as well.
+    private static let synonyms = [
+        "?": "b1", "float": "f8", "int": "i8", "complex": "c16", "half": "f2", "single": "f4", "double": "f8",
+        "b": "i1",
+        "B": "u1", "h": "i2", "H": "u2", "i": "i4", "I": "u4", "q": "i8", "Q": "u8", "e": "f2", "f": "f4", "d": "f8",
+        "F": "c8", "D": "c16",
+    ]
 
     /// A description such as `<f4`, `float32`, `U5` or `V2`; `nil` if it is none that is known.
     init?(describedBy text: String) {
@@ -44,7 +51,9 @@ struct NumPyElement: Sendable, Hashable {
             rest = rest.dropFirst()
         }
         name = String(rest)
-        if let (dtype, size) = NumPyElement.byName[name] {
+        // A byte order stands before short names only.
+        let long = rest.startIndex == text.startIndex ? NumPyElement.byLongName[name] : nil
+        if let (dtype, size) = NumPyElement.byShortName[NumPyElement.synonyms[name] ?? name] ?? long {
             kind = .number(dtype, componentSize: size)
             return
         }
@@ -78,16 +87,6 @@ struct NumPyElement: Sendable, Hashable {
             return "|V\(dtype.bytesPerBlock)"
         }
         return nil
-    }
-
-    /// The bytes with each `size` of them turned round.
-    static func swapped(_ bytes: [UInt8], _ size: Int) -> [UInt8] {
-        if size == 1 { return bytes }
-        var bytes = bytes
-        for start in stride(from: 0, to: bytes.count - size + 1, by: size) {
-            bytes[start..<start + size].reverse()
-        }
-        return bytes
     }
 
     /// The text of UCS-4 units, without zeros at its end.

@@ -28,6 +28,7 @@ struct NumPyExport: FileExport {
             FlatEntries.Rules(
                 format: "NumPy", accepts: { NumPyElement.description(of: $0) != nil }, tensor: NumPyExport.array))
         try entries.checkDataSize(limit: options.maximumDataSize)
+        try entries.checkSharing(options.aliases)
         entries.reportShared()
         if case .dictionary(let notes) = metadata {
             for (key, value) in notes.withoutLibraryEntries {

@@ -29,6 +29,7 @@ public struct NumPyFile: CheckpointFile {
         (_, version) = try source.readEnd(0)
         let start = try source.bytes(0..<min(NumPyHeader.maximumStart, version.byteCount), of: version)
         header = try NumPyHeader(start, file: source.name, dtype: options.dtypes[""])
+        try NumPyHeader.checkUsed(options.dtypes, of: [("", header)], file: source.name)
         let available = version.byteCount - header.dataOffset
         guard header.layout.byteCount <= available else {
             throw InteropError.invalidNumPy(
@@ -62,6 +63,20 @@ public struct NumPyFile: CheckpointFile {
 }
 
 extension NumPyHeader {
+    /// Refuses a dtype that was given for an array that is not there, or that has one: a slip of the pen would pass for success.
+    static func checkUsed(
+        _ dtypes: [String: DType], of arrays: [(name: String, header: NumPyHeader)], file: String
+    ) throws(InteropError) {
+        let open = arrays.filter { if case .void = $0.header.element.kind { true } else { false } }.map(\.name)
+        for (name, dtype) in dtypes.sorted(by: { $0.key < $1.key }) where !open.contains(name) {
+            throw .unsupported(
+                file: file, what: "no array \(quoted(name)) is there to be read as \(dtype)",
+                advice: open.isEmpty
+                    ? "all arrays in it have types of their own"
+                    : "those whose type NumPy does not know are \(open.prefix(8).map(quoted).joined(separator: ", "))")
+        }
+    }
+
     /// The array whose elements `bytes` has.
     func tensor(over bytes: any StorageBacking) throws -> StateTensor {
         var backing = bytes

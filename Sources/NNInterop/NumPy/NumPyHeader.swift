@@ -108,7 +108,7 @@ struct NumPyHeader {
             case "U", "S", "a": "texts"
             case "M", "m": "times"
             case "O": "objects, which only a program could make"
-            case "f", "c": "floating-point numbers of a size that only some machines have"
+            case "f", "c", "g", "G": "floating-point numbers of a size that only some machines have"
             default: "of a dtype that is not known"
             }
         return "\(kind) (\(quoted(text)))"

@@ -185,9 +185,7 @@ struct PythonLiteralReader {
         }
         position += 1
         if isLatin1 {
-            var text = String.UnicodeScalarView()
-            for byte in content { text.append(Unicode.Scalar(byte)) }
-            return String(text)
+            return PickleValue.latin1(content)
         }
         guard let text = String(validating: content, as: UTF8.self) else {
             position = start

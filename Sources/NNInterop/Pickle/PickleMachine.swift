@@ -161,9 +161,12 @@ struct PickleMachine {
         case .binPersID: try push(.persistent(try pop(operation)))
         case .reduce, .newObj:
             let parts = try pop(2, operation)
+            take(parts[1])
             try push(.object(callee: parts[0], keywords: nil), arguments: try tuple(parts[1], operation))
         case .newObjEx:
             let parts = try pop(3, operation)
+            take(parts[1])
+            take(parts[2])
             try push(.object(callee: parts[0], keywords: parts[2]), arguments: try tuple(parts[1], operation))
         case .build: try build(operation)
 
@@ -184,6 +187,7 @@ struct PickleMachine {
     private mutating func append(_ values: [PickleValue], _ operation: PickleOperation) throws {
         let expected = "a list or set to add to"
         let number = try node(operation, expected: expected)
+        try checkNotTaken(number, operation)
         switch (graph.nodes[number].kind, operation) {
         case (.list, .append), (.list, .appends), (.set, .addItems), (.object, _):
             graph.nodes[number].elements += values
@@ -194,9 +198,34 @@ struct PickleMachine {
     private mutating func set(_ pairs: [PickleGraph.Pair], _ operation: PickleOperation) throws {
         let expected = "a dictionary to add to"
         let number = try node(operation, expected: expected)
+        try checkNotTaken(number, operation)
         switch graph.nodes[number].kind {
         case .dictionary, .object: graph.nodes[number].pairs += pairs
         default: throw error(.operand(offset: place, operation: operation.name, expected: expected))
+        }
+    }
+
+    /// Notes that a call takes lists, sets and dictionaries as they are now: it is made later here, and would see what is added to
+    /// them after it.
+    private mutating func take(_ value: PickleValue) {
+        var rest = [value]
+        while let next = rest.popLast() {
+            guard case .node(let number) = next, !graph.nodes[number].isTaken else { continue }
+            switch graph.nodes[number].kind {
+            case .list, .tuple, .set, .frozenSet, .dictionary: graph.nodes[number].isTaken = true
+            case .persistent, .object: continue
+            }
+            rest += graph.nodes[number].elements
+            for pair in graph.nodes[number].pairs { rest += [pair.key, pair.value] }
+        }
+    }
+
+    private func checkNotTaken(_ number: Int, _ operation: PickleOperation) throws {
+        guard !graph.nodes[number].isTaken else {
+            throw error(
+                .operand(
+                    offset: place, operation: operation.name,
+                    expected: "something that no call was given before; other readers would see other contents"))
         }
     }
 

@@ -80,7 +80,7 @@ enum PickleNumbers {
         return bytes
     }
 
-    /// A text in which characters beyond Latin-1 are escaped as `\uXXXX` and `\UXXXXXXXX`.
+    /// A text in which characters beyond Latin-1 are escaped by `\u` with four hexadecimal digits, or `\U` with eight.
     static func rawUnicode(_ line: [UInt8]) -> String? {
         var text = String.UnicodeScalarView()
         var units: [UInt16] = []

@@ -19,9 +19,34 @@ enum PickleValue: Sendable {
 }
 
 extension PickleValue {
+    /// The number of its node, if it has parts.
+    var node: Int? {
+        if case .node(let number) = self { number } else { nil }
+    }
+
     /// Whether it has parts; a leaf needs no path of its own.
-    var isNode: Bool {
-        if case .node = self { true } else { false }
+    var isNode: Bool { node != nil }
+
+    func global(in graph: PickleGraph) -> PickleGlobal? {
+        if case .global(let index) = self { graph.globals[index] } else { nil }
+    }
+
+    /// The text, if it is one; a string of Python 2 is UTF-8 if it can be, otherwise Latin-1.
+    var text: String? {
+        switch self {
+        case .text(let text): text
+        case .byteString(let bytes): PickleValue.text(bytes)
+        default: nil
+        }
+    }
+
+    static func text(_ bytes: [UInt8]) -> String { String(validating: bytes, as: UTF8.self) ?? latin1(bytes) }
+
+    /// The text whose characters are the bytes.
+    static func latin1(_ bytes: [UInt8]) -> String {
+        var text = String.UnicodeScalarView()
+        for byte in bytes { text.append(Unicode.Scalar(byte)) }
+        return String(text)
     }
 }
 
@@ -51,6 +76,8 @@ struct PickleGraph: Sendable {
         var arguments: [PickleValue] = []
         /// Of an object: what BUILD gave it, in order.
         var states: [PickleValue] = []
+        /// Whether a call has taken it, as it was then.
+        var isTaken = false
     }
 
     enum Kind: Sendable {

@@ -6,8 +6,6 @@ import NNStore
 struct LegacyTorchFile {
     let graph: PickleGraph
     let expansion: PickleExpansion
-    /// How many bytes the pickle of the values has.
-    let pickleSize: Int
     let storages: any TorchStorages
 
     /// What the first pickle is: 0x1950a86a20f9469cfc6c.
@@ -17,8 +15,7 @@ struct LegacyTorchFile {
 
     /// Whether a file may be of this format, by its first bytes: a pickle of the magic number.
     static func looksLegacy(_ start: [UInt8]) -> Bool {
-        let names = PickleInput(Array(start.prefix(64)), name: "")
-        var input = names
+        var input = PickleInput(Array(start.prefix(64)), name: "")
         let graph = try? PickleMachine.read(&input, limits: ReadLimits(maximumNodes: 16)) { _ in
             throw InteropError.invalidPickle(file: "", .cut(offset: 0))
         }
@@ -36,38 +33,35 @@ struct LegacyTorchFile {
         }
         func notTorch(_ detail: String = "") -> InteropError {
             .unsupported(
-                file: source.name, what: "a pickle that torch.save did not write\(detail)",
-                advice: "save what is in it with torch.save")
+                file: source.name, what: "a pickle that torch.save did not write",
+                advice: "\(detail)save what is in it with torch.save")
         }
         let first = try next { global in
             throw notTorch(
-                " and that asks for \(quoted(global.qualifiedName)) at byte \(global.offset); nothing was run")
+                "it asks for \(quoted(global.qualifiedName)) at byte \(global.offset), and nothing was run; ")
         }
         guard case .integer(let number) = first.root, number == LegacyTorchFile.magic else { throw notTorch() }
-        guard case .integer(let version1001) = try next(noGlobals).root, version1001.int == 1001 else {
+        guard case .integer(let formatVersion) = try next(noGlobals).root, formatVersion.int == 1001 else {
             throw InteropError.invalidPyTorch(
                 file: source.name, problem: "its version is not 1001, the only one of the old format")
         }
         _ = try next(noGlobals)
         let start = input.offset
-        graph = try next(TorchFilePolicy(options, file: source.name).check)
-        pickleSize = input.offset - start
+        let policy = TorchFilePolicy(options, file: source.name)
+        graph = try next(policy.check)
         expansion = try PickleExpansion(
-            graph, pickleSize: pickleSize, name: source.name, options: options,
-            mayReferBack: TorchFilePolicy(options, file: source.name).mayReferBack(in: graph))
+            graph, pickleSize: input.offset - start, name: source.name, options: options,
+            mayReferBack: policy.mayReferBack(in: graph))
         let keys = try LegacyTorchFile.keys(try next(noGlobals), source.name)
-        storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph, options)
+        storages = try LegacyStorages(source, version, start: input.offset, keys: keys, graph)
     }
 
     private static func keys(_ graph: PickleGraph, _ file: String) throws -> [String] {
         func fail() -> InteropError { .invalidPyTorch(file: file, problem: "its list of storages is no list of texts") }
         guard case .node(let number) = graph.root, case .list = graph.nodes[number].kind else { throw fail() }
         return try graph.nodes[number].elements.map { key in
-            switch key {
-            case .text(let text): return text
-            case .byteString(let bytes): return TorchInterpreter.text(bytes)
-            default: throw fail()
-            }
+            guard let text = key.text else { throw fail() }
+            return text
         }
     }
 }
@@ -82,21 +76,18 @@ struct LegacyStorages: TorchStorages {
     var isBigEndian: Bool { false }
 
     fileprivate init(
-        _ source: any ByteSource, _ version: SourceVersion, start: Int, keys: [String], _ graph: PickleGraph,
-        _ options: OpenOptions
+        _ source: any ByteSource, _ version: SourceVersion, start: Int, keys: [String], _ graph: PickleGraph
     ) throws {
         self.source = source
         self.version = version
         func fail(_ problem: String) -> InteropError { .invalidPyTorch(file: source.name, problem: problem) }
         // How large an element is only the pickle says.
         var sizes: [StateKey: (bytes: Int, element: Int)] = [:]
-        let interpreter = TorchInterpreter(
-            graph, name: source.name, storages: NoStorages(), options: options, fileSize: version.byteCount)
         for (index, node) in graph.nodes.enumerated() {
             guard case .persistent(let identity) = node.kind,
-                let reference = try? TorchStorageReference(identity, graph, at: index, interpreter)
+                let reference = try? TorchStorageReference(identity, graph, at: index, file: source.name)
             else { continue }
-            let size = reference.rootByteCount ?? reference.byteCount
+            let size = reference.rootByteCount
             let element = reference.element?.elementSize ?? 1
             if let known = sizes[.text(reference.key)], known.bytes != size {
                 throw fail(
@@ -149,12 +140,4 @@ struct LegacyStorages: TorchStorages {
         }
         return FileSpan(source, version, start: span.lowerBound, byteCount: byteCount)
     }
-}
-
-private struct NoStorages: TorchStorages {
-    var isBigEndian: Bool { false }
-
-    func backing(
-        _ key: String, byteCount: Int, _ fail: (String) -> InteropError
-    ) throws -> any StorageBacking { throw fail("there are no storages") }
 }

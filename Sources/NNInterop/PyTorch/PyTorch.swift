@@ -19,7 +19,7 @@ public enum PyTorch {
         _ state: StateTree, metadata: StateTree = [:], to path: String, options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try PyTorchExport(state, metadata: metadata, file: path, options)
-            .save(to: path, options.existing, isDurable: options.isDurable)
+            .save(to: path, options)
     }
 
     /// Saves a tree as a PyTorch file to a sink.
@@ -31,6 +31,6 @@ public enum PyTorch {
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
         options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NNInterop.save(to: sink) { try PyTorchExport(state, metadata: metadata, file: $0, options) }
+        try PyTorchExport.save(to: sink) { try PyTorchExport(state, metadata: metadata, file: $0, options) }
     }
 }

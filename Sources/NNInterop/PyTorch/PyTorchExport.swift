@@ -13,11 +13,13 @@ struct PyTorchExport: FileExport {
             throw InteropError.invalidTree(path: "", reason: "metadata has to be a dictionary")
         }
         plan = SavePlan(state)
-        var pickler = TorchPickler(plan, modules: ModuleVersions.read(from: metadata), file: file)
+        var pickler = TorchPickler(
+            plan, modules: ModuleVersions.read(from: metadata), attributes: PyTorchFile.attributes(in: notes),
+            file: file)
         try pickler.write(try plan.rebased(state))
         pickle = pickler.bytes
         var report = pickler.report
-        for (key, value) in notes.withoutLibraryEntries {
+        for (key, value) in notes.withoutLibraryEntries where key != .text(PyTorchFile.attributesKey) {
             report.dropped.append("metadata \(quoted(key.description)): \(value.plainKind)")
         }
         self.report = report

@@ -1,5 +1,4 @@
 import NNStore
-import Synchronization
 
 /// A file of PyTorch's (`.pt`, `.pth`, `.bin`, `.ckpt`) that is open for reading: of the zip format, or of the one before it.
 ///
@@ -22,13 +21,9 @@ public struct PyTorchFile: CheckpointFile {
     public let hasChecksums: Bool
     private let options: OpenOptions
     private let modules: [ModuleVersions.Module]
+    private let attributes: StateDictionary
     /// The tree that opening made, for whoever asks first.
     private let first: FirstTree
-
-    private final class FirstTree: Sendable {
-        let tree: Mutex<StateTree?>
-        init(_ tree: StateTree) { self.tree = Mutex(tree) }
-    }
 
     /// Opens the file at `path`.
     ///
@@ -85,6 +80,7 @@ public struct PyTorchFile: CheckpointFile {
             fileSize: version.byteCount)
         first = FirstTree(try interpreter.tree())
         modules = interpreter.modules
+        attributes = interpreter.attributes
     }
 
     /// The path.
@@ -100,9 +96,14 @@ public struct PyTorchFile: CheckpointFile {
     /// Nothing: another file would be written.
     public var sourceFacts: [String: [UInt8]] { [:] }
 
-    /// The versions of modules that state dicts have beside their entries (`_metadata`).
+    /// The key in the metadata of what dictionaries were given as objects and is more than versions of modules.
+    static let attributesKey = "pytorch.attributes"
+
+    /// The versions of modules that state dicts have beside their entries (`_metadata`); under `pytorch.attributes`, by the paths of
+    /// the dictionaries, what else they have there.
     public func metadata() -> StateTree {
         var entries = StateDictionary()
+        if !attributes.isEmpty { entries[PyTorchFile.attributesKey] = .dictionary(attributes) }
         ModuleVersions.write(modules, to: &entries)
         return .dictionary(entries)
     }
@@ -111,14 +112,15 @@ public struct PyTorchFile: CheckpointFile {
     ///
     /// - Throws: ``NNStore/StoreError`` where memory is short.
     public func state() throws -> StateTree {
-        let made = first.tree.withLock { tree in
-            defer { tree = nil }
-            return tree
-        }
-        if let made { return made }
+        if let made = first.take() { return made }
         var interpreter = TorchInterpreter(
             graph, name: pickleName, expansion: expansion, storages: storages, options: options,
             fileSize: version.byteCount)
         return try interpreter.tree()
+    }
+
+    /// What ``metadata()`` noted of dictionaries.
+    static func attributes(in metadata: StateDictionary) -> StateDictionary {
+        if case .dictionary(let noted)? = metadata[attributesKey] { noted } else { StateDictionary() }
     }
 }

@@ -11,23 +11,22 @@ struct TorchDType: Sendable, Hashable {
     /// How many bytes are turned round in a file of the other byte order: those of a number, or of each of a complex one's two.
     let componentSize: Int
 
-    private init(_ name: String, _ dtype: DType, _ storageClass: String? = nil, component: Int? = nil) {
+    /// How many elements a byte has; more than one in the quantised types that are packed.
+    let elementsPerByte: Int
+
+    private init(
+        _ name: String, _ dtype: DType, _ storageClass: String? = nil, component: Int? = nil, elementsPerByte: Int = 1
+    ) {
         self.name = name
         self.dtype = dtype
         self.storageClass = storageClass
+        self.elementsPerByte = elementsPerByte
         componentSize = component ?? dtype.bytesPerBlock
     }
 
     /// A dtype whose elements no format but PyTorch's gives a meaning: kept as the bytes that they are.
-    private static func opaque(
-        _ name: String, _ ours: String, _ size: Int = 1, _ storageClass: String? = nil, component: Int? = nil
-    )
-        -> TorchDType
-    {
-        guard let dtype = try? DType(name: ours, elementsPerBlock: 1, bytesPerBlock: size) else {
-            preconditionFailure("\(ours) is a name for a dtype")
-        }
-        return TorchDType(name, dtype, storageClass, component: component)
+    private init(_ name: String, opaque ours: StaticString, _ size: Int = 1, component: Int? = nil) {
+        self.init(name, .opaque(ours, 1, size), component: component)
     }
 
     /// Those whose name is the first for their dtype come first: they are written.
@@ -46,11 +45,20 @@ struct TorchDType: Sendable, Hashable {
             TorchDType("float8_e8m0fnu", .f8E8M0), TorchDType("float4_e2m1fn_x2", .f4, component: 1),
             TorchDType("qint8", .i8, "QInt8Storage"), TorchDType("quint8", .u8, "QUInt8Storage"),
             TorchDType("qint32", .i32, "QInt32Storage"),
-            opaque("quint4x2", "QUINT4X2", 1, "QUInt4x2Storage"), opaque("quint2x4", "QUINT2X4", 1, "QUInt2x4Storage"),
-            opaque("complex32", "C32", 4, component: 2),
-            opaque("bits8", "BITS8"), opaque("bits16", "BITS16", 2), opaque("bits1x8", "BITS1X8"),
-            opaque("bits2x4", "BITS2X4"), opaque("bits4x2", "BITS4X2"),
-        ] + (1...7).flatMap { [opaque("int\($0)", "INT\($0)"), opaque("uint\($0)", "UINT\($0)")] }
+            TorchDType("quint4x2", .u8, "QUInt4x2Storage", elementsPerByte: 2),
+            TorchDType("quint2x4", .u8, "QUInt2x4Storage", elementsPerByte: 4),
+            TorchDType("complex32", opaque: "C32", 4, component: 2),
+            TorchDType("bits8", opaque: "BITS8"), TorchDType("bits16", opaque: "BITS16", 2),
+            TorchDType("bits1x8", opaque: "BITS1X8"), TorchDType("bits2x4", opaque: "BITS2X4"),
+            TorchDType("bits4x2", opaque: "BITS4X2"),
+            TorchDType("int1", opaque: "INT1"), TorchDType("uint1", opaque: "UINT1"),
+            TorchDType("int2", opaque: "INT2"), TorchDType("uint2", opaque: "UINT2"),
+            TorchDType("int3", opaque: "INT3"), TorchDType("uint3", opaque: "UINT3"),
+            TorchDType("int4", opaque: "INT4"), TorchDType("uint4", opaque: "UINT4"),
+            TorchDType("int5", opaque: "INT5"), TorchDType("uint5", opaque: "UINT5"),
+            TorchDType("int6", opaque: "INT6"), TorchDType("uint6", opaque: "UINT6"),
+            TorchDType("int7", opaque: "INT7"), TorchDType("uint7", opaque: "UINT7"),
+        ]
 
     /// PyTorch's second names.
     private static let synonyms = [
@@ -83,4 +91,7 @@ struct TorchDType: Sendable, Hashable {
 
     /// How many bytes PyTorch counts as an element: two of the 4-bit floats make one.
     var elementSize: Int { dtype.bytesPerBlock }
+
+    /// Whether the elements are real or complex numbers: they have a sign, and gradients.
+    var isFloatingPoint: Bool { ["float", "complex", "bfloat"].contains { name.hasPrefix($0) } }
 }

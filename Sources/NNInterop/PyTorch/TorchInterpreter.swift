@@ -8,13 +8,16 @@ struct TorchInterpreter {
     let name: String
     let options: OpenOptions
     let storages: any TorchStorages
-    /// How many files this one is inside of.
-    let nesting: Int
     /// Types and versions of modules, by the path of what they belong to.
     var modules: [ModuleVersions.Module] = []
     /// Tensors by their nodes: what is there twice is the same tensor.
     var tensors: [Int: StateTree] = [:]
     var storageCache: [StorageIdentity: Storage] = [:]
+    /// Attributes of dictionaries that are more than versions of modules, by the paths of the dictionaries.
+    var attributes = StateDictionary()
+    private var modulePaths: Set<StateKey> = []
+    /// Where in the tree the object is that is being made, for messages.
+    private var place = StatePath()
     /// Pickles inside the pickle, by their nodes.
     var nested: [Int: (reference: TorchStorageReference, storages: any TorchStorages)] = [:]
     /// How many bytes the tensors stand for.
@@ -31,17 +34,15 @@ struct TorchInterpreter {
 
     /// - Parameter fileSize: the size of the file in bytes.
     init(
-        _ graph: PickleGraph, name: String, expansion: PickleExpansion? = nil, storages: any TorchStorages,
-        options: OpenOptions, fileSize: Int,
-        nesting: Int = 0
+        _ graph: PickleGraph, name: String, expansion: PickleExpansion, storages: any TorchStorages,
+        options: OpenOptions, fileSize: Int
     ) {
         self.graph = graph
         self.name = name
         self.storages = storages
-        selfReferring = expansion?.selfReferring ?? []
-        maximumSteps = saturating(1 << 16, saturating(expansion?.valueCount ?? 0, expansion?.valueCount ?? 0))
+        selfReferring = expansion.selfReferring
+        maximumSteps = saturating(1 << 16, saturating(expansion.valueCount, expansion.valueCount))
         self.options = options
-        self.nesting = nesting
         maximumLogicalByteCount = options.maximumLogicalByteCount(fileSize: fileSize)
         maximumNameByteCount = options.maximumLogicalByteCount ?? saturating(16 << 20, min(fileSize, 1 << 50) * 16)
     }
@@ -53,8 +54,10 @@ struct TorchInterpreter {
 
     func error(_ problem: PickleProblem) -> InteropError { .invalidPickle(file: name, problem) }
 
+    /// What is wrong with the value that a node stands for, which is made for ``place``.
     func fail(_ number: Int, _ type: String, _ problem: String) -> InteropError {
-        error(.value(offset: graph.nodes[number].offset, type: type, problem: problem))
+        let what = place.keys.isEmpty ? type : "\(quoted(place.flatName)), \(type)"
+        return error(.value(offset: graph.nodes[number].offset, type: what, problem: problem))
     }
 
     // MARK: Values
@@ -72,7 +75,7 @@ struct TorchInterpreter {
         case .double(let value): return .double(value)
         case .text(let text): return .string(text)
         case .brokenText(let bytes): return .record(type: "builtins.str", StateDictionary([("utf8", .bytes(bytes))]))
-        case .byteString(let bytes): return .string(TorchInterpreter.text(bytes))
+        case .byteString(let bytes): return .string(PickleValue.text(bytes))
         case .bytes(let bytes): return .bytes(bytes)
         case .global(let number): return self.global(graph.globals[number])
         case .node(let number): return try tree(ofNode: number, path)
@@ -135,23 +138,9 @@ struct TorchInterpreter {
     }
 
     private static func key(_ value: PickleValue) -> StateKey? {
-        switch value {
-        case .text(let text): .text(text)
-        case .byteString(let bytes): .text(text(bytes))
-        case .integer(let integer): integer.int.map { .integer($0) }
-        default: nil
-        }
-    }
-
-    /// A string of Python 2: UTF-8 if it is, otherwise Latin-1.
-    static func text(_ bytes: [UInt8]) -> String {
-        String(validating: bytes, as: UTF8.self) ?? latin1(bytes)
-    }
-
-    private static func latin1(_ bytes: [UInt8]) -> String {
-        var text = String.UnicodeScalarView()
-        for byte in bytes { text.append(Unicode.Scalar(byte)) }
-        return String(text)
+        if let text = value.text { return .text(text) }
+        if case .integer(let integer) = value { return integer.int.map { .integer($0) } }
+        return nil
     }
 
     // MARK: Objects
@@ -175,6 +164,7 @@ struct TorchInterpreter {
             throw fail(number, "a call", "it calls something that is no name; nothing was run")
         }
         guard TorchGlobals.isKnown(global) else { return try record(number, node, global, keywords, path) }
+        place = path
         if keywords != nil { throw fail(number, global.qualifiedName, "it has keyword arguments, which it never has") }
         if let tree = tensors[number] {
             try count(tree)
@@ -197,22 +187,18 @@ struct TorchInterpreter {
             return nil
         }
         let parts = graph.nodes[identity].elements
-        return parts.count == 4 && text(parts[0]) == "module" ? global(parts[1]) : nil
+        return parts.count == 4 && parts[0].text == "module" ? global(parts[1]) : nil
     }
 
     /// Notes that a tensor stands for so many bytes.
-    func checked(_ total: Int) throws {
-        guard total <= maximumLogicalByteCount else {
+    mutating func count(_ layout: TensorLayout) throws {
+        logicalByteCount = saturating(logicalByteCount, layout.byteCount)
+        guard logicalByteCount <= maximumLogicalByteCount else {
             throw InteropError.limitExceeded(
                 file: name, what: "the bytes that tensors stand for (ckpt-tool: --max-logical-bytes)",
-                limit: maximumLogicalByteCount, found: total == .max ? "more than 2^63" : "\(total)")
+                limit: maximumLogicalByteCount,
+                found: logicalByteCount == .max ? "more than 2^63" : "\(logicalByteCount)")
         }
-    }
-
-    mutating func count(_ layout: TensorLayout) throws {
-        let (sum, overflow) = logicalByteCount.addingReportingOverflow(layout.byteCount)
-        logicalByteCount = overflow ? .max : sum
-        try checked(logicalByteCount)
     }
 
     /// Notes that a tensor has a name: a long key stands in the names of all tensors below it.
@@ -251,11 +237,7 @@ struct TorchInterpreter {
             guard (1...2).contains(arguments.count) else {
                 throw fail(number, type, "it has \(arguments.count) arguments")
             }
-            var parts = StateDictionary()
-            for (key, argument) in zip(["type", "index"], arguments) {
-                parts[key] = try tree(argument, path.appending(.text(key)))
-            }
-            return .record(type: type, parts)
+            return .record(type: type, try described(["type", "index"], arguments, path))
         case "_codecs.encode":
             try noState()
             return .bytes(try encoded(arguments, number))
@@ -270,19 +252,12 @@ struct TorchInterpreter {
             return .record(type: type, try numbered(members, path))
         case "builtins.complex", "builtins.slice", "builtins.range", "builtins.xrange":
             try noState()
-            let names =
-                switch type {
-                case "builtins.complex": ["real", "imag"]
-                default: ["start", "stop", "step"]
-                }
+            let names = type == "builtins.complex" ? ["real", "imag"] : ["start", "stop", "step"]
             guard arguments.count <= names.count else {
                 throw fail(number, type, "it has \(arguments.count) arguments")
             }
-            var parts = StateDictionary()
-            for (key, argument) in zip(names, arguments) {
-                parts[key] = try tree(argument, path.appending(.text(key)))
-            }
-            return .record(type: type == "builtins.xrange" ? "builtins.range" : type, parts)
+            return .record(
+                type: type == "builtins.xrange" ? "builtins.range" : type, try described(names, arguments, path))
         case "numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar":
             try noState()
             return try numPyScalar(number, arguments)
@@ -295,7 +270,7 @@ struct TorchInterpreter {
             return try tree(value, path)
         case "torch.serialization._get_layout":
             try noState()
-            guard arguments.count == 1, let layout = text(arguments[0]) else {
+            guard arguments.count == 1, let layout = arguments[0].text else {
                 throw fail(number, type, "it names no layout")
             }
             return .record(type: "torch.layout", StateDictionary([("name", .string(layout))]))
@@ -327,7 +302,7 @@ struct TorchInterpreter {
         var pairs: [PickleGraph.Pair] = []
         if let first = arguments.first { pairs = try self.pairs(first, number, type) }
         pairs += node.pairs
-        for state in node.states { try readAttributes(state, number, type, path) }
+        try readAttributes(node.states, number, type, path)
         return try dictionary(pairs, tag: tag, path)
     }
 
@@ -341,32 +316,36 @@ struct TorchInterpreter {
         }
     }
 
-    /// What a dictionary was given as an object: `_metadata` of a state dict has the versions of modules.
+    /// What a dictionary was given as an object: of a state dict `_metadata`, which has the versions of its modules. What is more
+    /// than that is kept as it is.
     private mutating func readAttributes(
-        _ state: PickleValue, _ number: Int, _ type: String, _ path: StatePath
+        _ states: [PickleValue], _ number: Int, _ type: String, _ path: StatePath
     ) throws {
-        for attribute in try pairs(state, number, type) where text(attribute.key) == "_metadata" {
-            for entry in try dictionaryPairs(attribute.value, number, type) {
-                guard let module = text(entry.key) else { continue }
-                for fact in try dictionaryPairs(entry.value, number, type) where text(fact.key) == "version" {
-                    guard case .integer(let version) = fact.value, let version = version.int else { continue }
-                    let prefix = path.flatName
-                    let separator = prefix.isEmpty || module.isEmpty ? "" : "."
-                    modules.append(
-                        ModuleVersions.Module(path: prefix + separator + module, type: "", version: version))
-                }
+        if states.isEmpty { return }
+        let all = try elements(states, path.appending("attributes"))
+        // A dictionary, or a pair of one and what stands in slots.
+        func isState(_ tree: StateTree) -> Bool {
+            if case .dictionary = tree { return true }
+            if case .tuple(let parts, nil) = tree { return parts.count == 2 && parts.allSatisfy(isState) }
+            return tree.isNothing
+        }
+        guard all.allSatisfy(isState) else {
+            throw fail(number, type, "it is given attributes that are no dictionary")
+        }
+        let trees = all.filter { !$0.isNothing }
+        if trees.count == 1, let versions = trees[0].moduleVersions {
+            let prefix = path.flatName
+            let own = versions.map { name, version in
+                let separator = prefix.isEmpty || name.isEmpty ? "" : "."
+                return ModuleVersions.Module(path: prefix + separator + name, type: "", version: version)
+            }
+            // Two state dicts of which one stands where the other has a module have one path for two modules.
+            if own.allSatisfy({ !modulePaths.contains(.text($0.path)) }) {
+                modules += own
+                return modulePaths.formUnion(own.map { .text($0.path) })
             }
         }
-    }
-
-    private func dictionaryPairs(_ value: PickleValue, _ number: Int, _ type: String) throws -> [PickleGraph.Pair] {
-        guard case .node(let index) = value else { return [] }
-        let node = graph.nodes[index]
-        switch node.kind {
-        case .dictionary: return node.pairs
-        case .object: return try (node.arguments.first.map { try pairs($0, number, type) } ?? []) + node.pairs
-        default: return []
-        }
+        if !trees.isEmpty { attributes[.text(path.description)] = trees.count == 1 ? trees[0] : .list(trees) }
     }
 
     /// An object of a type that is not known, if such are to be kept: its parts are there, its type is a name.
@@ -411,4 +390,19 @@ struct TorchInterpreter {
 
 extension StatePath {
     func appending(_ key: StateKey) -> StatePath { StatePath(keys + [key]) }
+}
+
+extension StateTree {
+    /// The versions of modules, if this is `{"_metadata": {path: {"version": version}}}` and nothing else.
+    fileprivate var moduleVersions: [(name: String, version: Int)]? {
+        guard children.count == 1, case .dictionary(let entries)? = self["_metadata"] else { return nil }
+        var versions: [(name: String, version: Int)] = []
+        for (key, facts) in entries {
+            guard let name = key.text, case .dictionary(let facts) = facts, facts.count == 1,
+                let version = facts["version"]?.int
+            else { return nil }
+            versions.append((name, version))
+        }
+        return versions
+    }
 }

@@ -15,7 +15,7 @@ extension TorchInterpreter {
         {
             element = extended
         } else {
-            guard let description = node.arguments.first.flatMap({ text($0) }) else {
+            guard let description = node.arguments.first.flatMap(\.text) else {
                 throw fail(index, type, "it describes no type of elements")
             }
             guard let known = NumPyElement(describedBy: description) else {
@@ -28,7 +28,7 @@ extension TorchInterpreter {
         // (version, byte order, ...): the rest is about fields, which those that are known have not.
         if let state = node.states.last {
             let parts = try sequence(state, index, type)
-            guard parts.count >= 2, let order = text(parts[1]) else {
+            guard parts.count >= 2, let order = parts[1].text else {
                 throw fail(index, type, "its state has no byte order")
             }
             element.isBigEndian = order == ">"
@@ -47,7 +47,7 @@ extension TorchInterpreter {
             guard bytes.count == dtype.bytesPerBlock else {
                 throw fail(number, type, "\(bytes.count) bytes for one of \(element.name)")
             }
-            let ordered = element.isBigEndian ? NumPyElement.swapped(bytes, componentSize) : bytes
+            let ordered = element.isBigEndian ? bytes.turningRound(componentSize) : bytes
             return .scalar(try TypedValue(dtype, bytes: ordered))
         case .bytes(let length):
             guard bytes.count == length else {
@@ -55,7 +55,7 @@ extension TorchInterpreter {
             }
             return .bytes(bytes)
         case .text(let length):
-            let ordered = element.isBigEndian ? NumPyElement.swapped(bytes, 4) : bytes
+            let ordered = element.isBigEndian ? bytes.turningRound(4) : bytes
             guard ordered.count == 4 * length, let text = NumPyElement.text(ordered) else {
                 throw fail(number, type, "its bytes are no text")
             }
@@ -81,7 +81,7 @@ extension TorchInterpreter {
     }
 
     mutating func numPyArray(fromBuffer arguments: [PickleValue], _ number: Int, _ type: String) throws -> StateTree {
-        guard let bytes = try bytes(arguments[0]), let order = text(arguments[3]), order == "C" || order == "F" else {
+        guard let bytes = try bytes(arguments[0]), let order = arguments[3].text, order == "C" || order == "F" else {
             throw fail(number, type, "it is made of something that is no bytes")
         }
         let shape = try integers(arguments[2], "shape", number, type)
@@ -107,7 +107,7 @@ extension TorchInterpreter {
                 throw fail(number, type, "\(bytes.count) bytes for \(shape) of \(element.name)")
             }
             try count(layout)
-            let ordered = element.isBigEndian ? NumPyElement.swapped(bytes, componentSize) : bytes
+            let ordered = element.isBigEndian ? bytes.turningRound(componentSize) : bytes
             return .tensor(try StateTensor(storage: try Storage(ordered), layout: layout, tag: "numpy.ndarray"))
         } catch StoreError.invalidLayout(let reason) {
             throw fail(number, type, reason)

@@ -16,21 +16,13 @@ extension TorchInterpreter {
         throw fail(number, type, "a list or tuple is expected where something else is")
     }
 
-    func text(_ value: PickleValue) -> String? {
-        switch value {
-        case .text(let text): text
-        case .byteString(let bytes): TorchInterpreter.text(bytes)
-        default: nil
-        }
-    }
-
     func global(_ value: PickleValue) -> PickleGlobal? {
         if case .global(let index) = value { graph.globals[index] } else { nil }
     }
 
     /// The bytes of a text whose characters stand for bytes.
     func encoded(_ arguments: [PickleValue], _ number: Int) throws -> [UInt8] {
-        guard arguments.count == 2, let encoding = text(arguments[1]),
+        guard arguments.count == 2, let encoding = arguments[1].text,
             ["latin1", "latin-1", "latin_1", "iso-8859-1", "iso8859-1"].contains(encoding.lowercased())
         else { throw fail(number, "_codecs.encode", "Latin-1 is the only encoding that bytes are written by") }
         guard case .text(let text) = arguments[0] else {
@@ -85,7 +77,7 @@ extension TorchInterpreter {
         }
         return try values.map { value in
             guard case .integer(let integer) = value, let integer = integer.int, integer >= 0 else {
-                throw fail(number, type, "its \(what) has something in it that is no integer from 0 to 2^63 - 1")
+                throw fail(number, type, "something in its \(what) is no integer from 0 to 2^63 - 1")
             }
             return integer
         }

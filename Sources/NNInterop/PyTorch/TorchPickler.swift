@@ -8,12 +8,15 @@ struct TorchPickler {
     let file: String
     private var modules: [ModuleVersions.Module]
     private var modulePaths: Set<StateKey>
+    /// What dictionaries have as objects beside the versions of modules, by their paths.
+    private var attributes: StateDictionary
     /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
     let untyped: Set<Storage>
 
-    init(_ plan: SavePlan, modules: [ModuleVersions.Module], file: String) {
+    init(_ plan: SavePlan, modules: [ModuleVersions.Module], attributes: StateDictionary, file: String) {
         self.plan = plan
         self.modules = modules
+        self.attributes = attributes
         modulePaths = Set(modules.map { .text($0.path) })
         self.file = file
         untyped = plan.storagesOfSeveralDTypes
@@ -24,6 +27,11 @@ struct TorchPickler {
     mutating func write(_ state: StateTree) throws {
         try write(state, StatePath())
         writer.finish()
+        if let unused = attributes.first {
+            report.dropped.append(
+                "attributes of \(attributes.count) dictionaries: \(quoted(unused.key.description)) and what follows it are none of the state"
+            )
+        }
         if let module = modules.first {
             report.dropped.append(
                 "versions of \(modules.count) modules: \(quoted(module.path)) and what follows it belong to no dictionary of the state"
@@ -71,9 +79,7 @@ struct TorchPickler {
 
     private mutating func writeBytes(_ bytes: [UInt8]) {
         writer.global("_codecs", "encode")
-        var text = String.UnicodeScalarView()
-        for byte in bytes { text.append(Unicode.Scalar(byte)) }
-        writer.text(String(text))
+        writer.text(PickleValue.latin1(bytes))
         writer.text("latin1")
         writer.operation(.tuple2)
         writer.operation(.reduce)
@@ -110,10 +116,13 @@ struct TorchPickler {
     // MARK: Dictionaries
 
     private mutating func writeDictionary(_ entries: StateDictionary, _ path: StatePath) throws {
-        let versions = takeModules(below: path)
+        let attributes = takeAttributes(at: path)
+        let versions = attributes == nil ? takeModules(below: path) : []
         let kind = entries.tag ?? ""
         // Only a dictionary with attributes can have versions.
-        if kind == "collections.OrderedDict" || kind == "collections.Counter" || !versions.isEmpty {
+        if kind == "collections.OrderedDict" || kind == "collections.Counter" || !versions.isEmpty
+            || attributes != nil
+        {
             writer.global("collections", kind == "collections.Counter" ? "Counter" : "OrderedDict")
             writer.operation(.emptyTuple)
             writer.operation(.reduce)
@@ -132,6 +141,20 @@ struct TorchPickler {
             writer.operation(.setItems)
         }
         if !versions.isEmpty { write(versions, below: path) }
+        for state in attributes ?? [] {
+            try write(state, path.appending("attributes"))
+            writer.operation(.build)
+        }
+    }
+
+    /// What the dictionary at `path` was given as an object, in order, if that is noted.
+    private mutating func takeAttributes(at path: StatePath) -> [StateTree]? {
+        if attributes.isEmpty { return nil }
+        let key = StateKey.text(path.description)
+        guard let noted = attributes[key] else { return nil }
+        attributes = StateDictionary(keyed: attributes.filter { $0.key != key }.map { ($0.key, $0.value) })
+        if case .list(let states, nil) = noted { return states }
+        return [noted]
     }
 
     private mutating func write(_ key: StateKey) {
@@ -147,8 +170,11 @@ struct TorchPickler {
         let name = path.flatName
         guard modulePaths.contains(.text(name)) else { return [] }
         let prefix = name.isEmpty ? "" : name + "."
-        let taken = modules.filter { $0.path == name || $0.path.hasPrefix(prefix) }
-        modules.removeAll { $0.path == name || $0.path.hasPrefix(prefix) }
+        func isBelow(_ module: ModuleVersions.Module) -> Bool {
+            module.path.utf8.elementsEqual(name.utf8) || module.path.utf8.starts(with: prefix.utf8)
+        }
+        let taken = modules.filter(isBelow)
+        modules.removeAll(where: isBelow)
         modulePaths.subtract(taken.map { .text($0.path) })
         return taken
     }

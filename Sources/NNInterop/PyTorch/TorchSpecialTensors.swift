@@ -2,19 +2,23 @@ import NNStore
 
 /// Tensors that are made of several: quantised, sparse and nested ones become records of what they are made of.
 extension TorchInterpreter {
+    /// (storage, offset, size, strides, quantizer, requires_grad, hooks).
     mutating func quantisedTensor(
         _ number: Int, _ type: String, _ arguments: [PickleValue], _ path: StatePath
     ) throws -> StateTree {
-        let (reference, _, _) = try storageAndDType(arguments[0], number, type)
-        let data = try tensor(number, type, arguments, dtype: nil, requiresGrad: arguments[5], metadata: nil)
-        guard case .tensor(let tensor) = data else { throw fail(number, type, "its data are no tensor") }
+        guard case .node(let index) = arguments[0], case .persistent(let identity) = graph.nodes[index].kind,
+            let element = try TorchStorageReference(identity, graph, at: index, file: name).element
+        else { throw fail(number, type, "it has something else for a storage") }
+        let shape = try integers(arguments[2], "size", number, type)
+        let data = try quantisedData(number, type, arguments, element, shape)
         let quantizer = try sequence(arguments[4], number, type)
         guard let scheme = quantizer.first.flatMap({ global($0) }), scheme.module == "torch" else {
             throw fail(number, type, "it does not say how it is quantised")
         }
         var parts = StateDictionary([
-            ("data", data), ("dtype", .string(reference.element?.name ?? "")), ("scheme", .string(scheme.name)),
+            ("data", data), ("dtype", .string(element.name)), ("scheme", .string(scheme.name)),
         ])
+        if element.elementsPerByte > 1 { parts["shape"] = .tuple(shape.map { .integer($0) }, tag: "torch.Size") }
         switch scheme.name {
         case "per_tensor_affine", "per_tensor_symmetric":
             guard quantizer.count == 3 else {
@@ -27,12 +31,13 @@ extension TorchInterpreter {
             }
         case "per_channel_affine", "per_channel_symmetric", "per_channel_affine_float_qparams":
             guard quantizer.count == 4, case .integer(let axis) = quantizer[3], let axis = axis.int,
-                tensor.shape.indices.contains(axis)
+                shape.indices.contains(axis)
             else { throw fail(number, type, "\(scheme.name) wants scales, zero points and one of its dimensions") }
             for (key, value) in [("scales", quantizer[1]), ("zero_points", quantizer[2])] {
                 let values = try tree(value, path.appending(.text(key)))
-                guard values.tensor?.shape == [tensor.shape[axis]] else {
-                    throw fail(number, type, "its \(key) are not one for each of \(tensor.shape[axis]) channels")
+                // Before PyTorch 1.5 they were lists.
+                guard values.tensor?.shape == [shape[axis]] || values.numberCount == shape[axis] else {
+                    throw fail(number, type, "its \(key) are not one for each of \(shape[axis]) channels")
                 }
                 parts[.text(key)] = values
             }
@@ -42,13 +47,34 @@ extension TorchInterpreter {
         return .record(type: type, parts)
     }
 
-    private func storageAndDType(
-        _ value: PickleValue, _ number: Int, _ type: String
-    ) throws -> (TorchStorageReference, any TorchStorages, Int?) {
-        guard case .node(let index) = value, case .persistent(let identity) = graph.nodes[index].kind else {
-            throw fail(number, type, "it has something else for a storage")
+    /// The integers of a quantised tensor; of one that is packed its bytes, in which the elements follow each other whatever the
+    /// shape is.
+    private mutating func quantisedData(
+        _ number: Int, _ type: String, _ arguments: [PickleValue], _ element: TorchDType, _ shape: [Int]
+    ) throws -> StateTree {
+        guard element.elementsPerByte > 1 else {
+            return try tensor(number, type, arguments, dtype: nil, requiresGrad: arguments[5], metadata: nil)
         }
-        return (try TorchStorageReference(identity, graph, at: index, self), storages, nil)
+        let whole = try layoutOf(element, shape, number, type)
+        guard try integers(arguments[3], "strides", number, type) == whole.strides,
+            case .integer(let offset) = arguments[1], offset.int == 0
+        else { throw fail(number, type, "it is packed, and is no whole storage in its order") }
+        guard case .record(_, let storage) = try bareStorage(arguments[0].node ?? number),
+            let data = storage["data"]?.tensor,
+            data.shape == [(whole.elementCount + element.elementsPerByte - 1) / element.elementsPerByte]
+        else { throw fail(number, type, "its storage has not the bytes for \(shape)") }
+        return .tensor(data)
+    }
+
+    private func layoutOf(
+        _ element: TorchDType, _ shape: [Int], _ number: Int, _ type: String
+    ) throws -> TensorLayout {
+        do {
+            return try TensorLayout(element.dtype, shape: shape)
+        } catch {
+            guard case .invalidLayout(let reason) = error else { throw error }
+            throw fail(number, type, reason)
+        }
     }
 
     /// (layout, (indices, values, size, ...)).
@@ -101,10 +127,7 @@ extension TorchInterpreter {
         var parts = StateDictionary()
         for (name, value) in zip(names, arguments) {
             let tree = try tree(value, path.appending(.text(name)))
-            if case .tensor = tree {
-            } else {
-                throw fail(number, type, "its \(name) are no tensor")
-            }
+            guard tree.tensor != nil else { throw fail(number, type, "its \(name) are no tensor") }
             parts[.text(name)] = tree
         }
         return .record(type: type, parts)
@@ -204,5 +227,13 @@ private struct SparseIndices {
                         : Int(piece.littleEndian(at: start, as: Int32.self)))
             }
         }
+    }
+}
+
+extension StateTree {
+    /// How many numbers it has, if it is a list of them.
+    fileprivate var numberCount: Int? {
+        guard case .list(let elements, nil) = self else { return nil }
+        return elements.allSatisfy { $0.double != nil || $0.int != nil } ? elements.count : nil
     }
 }

@@ -8,8 +8,8 @@ struct TorchStorageReference {
     /// Where it begins in the storage of that key, in bytes: other than 0 only for views of legacy files.
     let byteOffset: Int
     let byteCount: Int
-    /// The size of the storage of that key, if it is known.
-    let rootByteCount: Int?
+    /// The size of the storage of that key, in bytes.
+    let rootByteCount: Int
 }
 
 /// What a storage is the same as: the file's storage, read the same way.
@@ -51,7 +51,7 @@ extension TorchInterpreter {
         guard case .node(let index) = value else { throw fail(number, type, "it has something else for a storage") }
         switch graph.nodes[index].kind {
         case .persistent(let identity):
-            return (try TorchStorageReference(identity, graph, at: index, self), storages, nil)
+            return (try TorchStorageReference(identity, graph, at: index, file: name), storages, nil)
         case .object(.global(let callee), _)
         where graph.globals[callee].qualifiedName == "torch.storage._load_from_bytes":
             if let known = nested[index] { return (known.reference, known.storages, index) }
@@ -65,25 +65,21 @@ extension TorchInterpreter {
         }
     }
 
-    /// A whole file of the legacy format inside the pickle, which holds one storage.
+    /// A whole file of the legacy format inside the pickle, which is one storage: so there are no more files inside of it.
     private func loadFromBytes(
         _ index: Int
     ) throws -> (reference: TorchStorageReference, storages: any TorchStorages) {
         let type = "torch.storage._load_from_bytes"
-        guard nesting < 4 else { throw fail(index, type, "files inside files, more than four deep") }
         guard let argument = graph.nodes[index].arguments.first, let bytes = try bytes(argument) else {
             throw fail(index, type, "it loads something that is no bytes")
         }
         let source = MemorySource(bytes, name: "\(name), in the bytes at \(graph.nodes[index].offset)")
         let file = try LegacyTorchFile(source, SourceVersion(byteCount: bytes.count), options)
-        let inner = TorchInterpreter(
-            file.graph, name: source.name, storages: file.storages, options: options, fileSize: bytes.count,
-            nesting: nesting + 1)
         guard case .node(let root) = file.graph.root, case .persistent(let identity) = file.graph.nodes[root].kind
         else {
             throw fail(index, type, "what is in the bytes is no storage")
         }
-        return (try TorchStorageReference(identity, file.graph, at: root, inner), file.storages)
+        return (try TorchStorageReference(identity, file.graph, at: root, file: source.name), file.storages)
     }
 
     mutating func storage(
@@ -104,7 +100,7 @@ extension TorchInterpreter {
             transform.signBytes = signs
         }
         if transform.isNothing { transform = TransformedBacking.Transform() }
-        let byteCount = reference.rootByteCount ?? reference.byteCount
+        let byteCount = reference.rootByteCount
         let identity = StorageIdentity(
             key: .text(reference.key), byteCount: byteCount, transform: transform, node: node)
         if let known = storageCache[identity] { return known }
@@ -118,18 +114,16 @@ extension TorchInterpreter {
 
 extension TorchStorageReference {
     /// The storage that a persistent id names: ("storage", class, key, location, number of elements, view).
-    init(_ identity: PickleValue, _ graph: PickleGraph, at index: Int, _ interpreter: TorchInterpreter) throws {
-        let type = "a storage"
+    init(_ identity: PickleValue, _ graph: PickleGraph, at index: Int, file: String) throws {
         func fail(_ problem: String) -> InteropError {
             .invalidPickle(
-                file: interpreter.name,
-                .value(offset: graph.nodes[index].offset, type: type, problem: problem))
+                file: file, .value(offset: graph.nodes[index].offset, type: "a storage", problem: problem))
         }
         guard case .node(let tuple) = identity, case .tuple = graph.nodes[tuple].kind else {
             throw fail("what it is called is no tuple, as PyTorch has")
         }
         let parts = graph.nodes[tuple].elements
-        guard (5...6).contains(parts.count), interpreter.text(parts[0]) == "storage" else {
+        guard (5...6).contains(parts.count), parts[0].text == "storage" else {
             throw fail("what it is called is not (\"storage\", class, key, location, number of elements)")
         }
         guard let global = parts[1].global(in: graph) else { throw fail("its class is no name") }
@@ -141,34 +135,29 @@ extension TorchStorageReference {
         } else {
             throw fail("\(global.qualifiedName) is no class of storages that is known")
         }
-        guard let key = interpreter.text(parts[2]) else { throw fail("its key is no text") }
+        guard let key = parts[2].text else { throw fail("its key is no text") }
         guard case .integer(let count) = parts[4], let count = count.int, count >= 0 else {
             throw fail("its number of elements is none from 0 to 2^63 - 1")
         }
         let (byteCount, overflow) = count.multipliedReportingOverflow(by: element?.elementSize ?? 1)
         guard !overflow, byteCount <= TensorLayout.maximumSize else { throw fail("\(count) elements are too many") }
-        var view: (key: String, offset: Int, count: Int)?
-        if parts.count == 6, case .node(let number) = parts[5] {
+        let size = element?.elementSize ?? 1
+        self.init(key: key, element: element, byteOffset: 0, byteCount: byteCount, rootByteCount: byteCount)
+        guard parts.count == 6 else { return }
+        // (key, offset, number of elements) of a view, whose key nothing but the pickle knows.
+        switch parts[5] {
+        case .none: break
+        case .node(let number):
             let fields = graph.nodes[number].elements
-            guard case .tuple = graph.nodes[number].kind, fields.count == 3, let viewKey = interpreter.text(fields[0]),
+            guard case .tuple = graph.nodes[number].kind, fields.count == 3, fields[0].text != nil,
                 case .integer(let offset) = fields[1], let offset = offset.int, offset >= 0,
                 case .integer(let viewCount) = fields[2], let viewCount = viewCount.int, viewCount >= 0,
                 viewCount <= count, offset <= count - viewCount
-            else { throw fail("it is said to be a view of another storage, in a way that can't be") }
-            view = (viewKey, offset, viewCount)
-        } else if parts.count == 6, case .none = parts[5] {
-        } else if parts.count == 6 {
-            throw fail("it is said to be a view of another storage, in a way that can't be")
+            else { fallthrough }
+            self.init(
+                key: key, element: element, byteOffset: offset * size, byteCount: viewCount * size,
+                rootByteCount: byteCount)
+        default: throw fail("it is said to be a view of another storage, in a way that can't be")
         }
-        let size = element?.elementSize ?? 1
-        self.init(
-            key: key, element: element, byteOffset: (view?.offset ?? 0) * size,
-            byteCount: view.map { $0.count * size } ?? byteCount, rootByteCount: byteCount)
-    }
-}
-
-extension PickleValue {
-    func global(in graph: PickleGraph) -> PickleGlobal? {
-        if case .global(let index) = self { graph.globals[index] } else { nil }
     }
 }

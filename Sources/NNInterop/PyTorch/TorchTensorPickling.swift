@@ -6,7 +6,7 @@ extension TorchPickler {
         let (tensor, element) = try known(tensor, path)
         let isParameter = tensor.tag == "torch.nn.parameter.Parameter"
         let isBuffer = tensor.tag == "torch.nn.parameter.Buffer"
-        if let tag = tensor.tag, !isParameter, !isBuffer, tag != "numpy.ndarray" {
+        if let tag = tensor.tag, !isParameter, !isBuffer {
             report.converted.append("\(TorchPickler.place(path)): a \(quoted(tag)) became a tensor")
         }
         if isBuffer {
@@ -18,7 +18,7 @@ extension TorchPickler {
         var data = tensor
         data.requiresGrad = false
         writeCall(data, element)
-        writer.boolean(tensor.requiresGrad && element.canHaveGradients)
+        writer.boolean(tensor.requiresGrad && element.isFloatingPoint)
         writeNoHooks()
         writer.operation(.tuple3)
         writer.operation(.reduce)
@@ -62,7 +62,7 @@ extension TorchPickler {
         writer.operation(.mark)
         writeStorage(of: tensor, isTyped ? element : nil)
         writePlace(tensor, element)
-        writer.boolean(tensor.requiresGrad && element.canHaveGradients)
+        writer.boolean(tensor.requiresGrad && element.isFloatingPoint)
         writeNoHooks()
         if !isTyped { writer.global("torch", element.name) }
         writer.operation(.tuple)
@@ -133,6 +133,20 @@ extension TorchPickler {
             }
             try writeWithAttributes(tensor, state, path)
             return true
+        case "torch.nn.parameter.Parameter" where parts["requires_grad"] != nil:
+            guard case .record(let inner, let data)? = parts["data"], let wants = parts["requires_grad"]?.bool,
+                parts.count == 2
+            else { return false }
+            writer.global("torch._utils", "_rebuild_parameter")
+            guard try writeSpecialTensor(inner, data, path.appending("data")) else {
+                throw InteropError.invalidTree(
+                    path: path.flatName, reason: "a parameter of type \(quoted(inner)) is none that PyTorch has")
+            }
+            writer.boolean(wants)
+            writeNoHooks()
+            writer.operation(.tuple3)
+            writer.operation(.reduce)
+            return true
         case "torch.nn.parameter.Parameter":
             guard let tensor = parts["data"]?.tensor, let state = parts["state"], parts.count == 2,
                 let (known, element) = asKnown(tensor)
@@ -142,7 +156,7 @@ extension TorchPickler {
             var data = known
             data.requiresGrad = false
             writeCall(data, element)
-            writer.boolean(tensor.requiresGrad && element.canHaveGradients)
+            writer.boolean(tensor.requiresGrad && element.isFloatingPoint)
             writeNoHooks()
             try write(state, path.appending("state"))
             writer.operation(.tuple)
@@ -202,12 +216,26 @@ extension TorchPickler {
             name.hasPrefix("q"), element.dtype == data.dtype, !untyped.contains(data.storage),
             let scheme = parts["scheme"]?.string
         else { return false }
+        let isPacked = element.elementsPerByte > 1
+        let extents = parts["shape"]?.children.compactMap(\.value.int)
+        guard isPacked == (extents != nil) else { return false }
         let keys: [StateKey] = parts["axis"] == nil ? ["scale", "zero_point"] : ["scales", "zero_points", "axis"]
-        guard keys.allSatisfy({ parts[$0] != nil }), parts.count == keys.count + 3 else { return false }
+        guard keys.allSatisfy({ parts[$0] != nil }), parts.count == keys.count + (isPacked ? 4 : 3) else {
+            return false
+        }
         writer.global("torch._utils", "_rebuild_qtensor")
         writer.operation(.mark)
         writeStorage(of: data, element)
-        writePlace(data, element)
+        if let extents {
+            guard data.layout.offset == 0, let strides = try? TensorLayout.contiguousStrides(of: extents) else {
+                throw InteropError.invalidTree(path: path.flatName, reason: "it is packed, and no whole storage")
+            }
+            writer.integer(0)
+            writer.integers(extents)
+            writer.integers(strides)
+        } else {
+            writePlace(data, element)
+        }
         writer.operation(.mark)
         writer.global("torch", scheme)
         for key in keys { try write(parts[key]!, path.appending(key)) }
@@ -218,11 +246,6 @@ extension TorchPickler {
         writer.operation(.reduce)
         return true
     }
-}
-
-extension TorchDType {
-    /// Whether PyTorch calculates gradients for such elements.
-    fileprivate var canHaveGradients: Bool { ["float", "complex", "bfloat"].contains { name.hasPrefix($0) } }
 }
 
 extension StateTensor {

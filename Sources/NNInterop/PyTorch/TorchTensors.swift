@@ -16,16 +16,15 @@ extension TorchInterpreter {
         switch type {
         case "torch._utils._rebuild_tensor":
             try expect(4...4)
-            return try withState(
-                try tensor(number, type, arguments, dtype: nil, requiresGrad: nil, metadata: nil), node, number, type,
-                path)
+            let tensor = try tensor(number, type, arguments, dtype: nil, requiresGrad: nil, metadata: nil)
+            return try attributes(of: tensor, "torch.Tensor", node.states, path)
         case "torch._utils._rebuild_tensor_v2":
             try expect(6...7)
             let tensor = try tensor(
                 number, type, arguments, dtype: nil, requiresGrad: arguments[4],
                 metadata: arguments.count > 6 ? arguments[6] : nil)
             try checkHooks(arguments[5], number, type)
-            return try withState(tensor, node, number, type, path)
+            return try attributes(of: tensor, "torch.Tensor", node.states, path)
         case "torch._utils._rebuild_tensor_v3":
             try expect(7...8)
             let dtype = try dtype(arguments[6], number, type)
@@ -33,7 +32,7 @@ extension TorchInterpreter {
                 number, type, arguments, dtype: dtype, requiresGrad: arguments[4],
                 metadata: arguments.count > 7 ? arguments[7] : nil)
             try checkHooks(arguments[5], number, type)
-            return try withState(tensor, node, number, type, path)
+            return try attributes(of: tensor, "torch.Tensor", node.states, path)
         case "torch._utils._rebuild_parameter", "torch._utils._rebuild_parameter_with_state":
             let hasState = type.hasSuffix("state")
             try expect(hasState ? 4...4 : 3...3)
@@ -47,7 +46,8 @@ extension TorchInterpreter {
             let wants = arguments.count > 1 ? arguments[1] : .boolean(isParameter)
             var tree = try parameter(arguments[0], requiresGrad: isParameter ? wants : .boolean(false), number, path)
             if !isParameter { tree = tree.tagged("torch.nn.parameter.Buffer") }
-            return try attributes(of: tree, "torch.nn.parameter.\(global.name)", node.states, path)
+            let states = try applyOldState(node.states, to: &tree, number, path)
+            return try attributes(of: tree, "torch.nn.parameter.\(global.name)", states, path)
         case "torch._tensor._rebuild_from_type_v2", "torch.tensor._rebuild_from_type_v2":
             try expect(4...4)
             return try rebuiltFromType(arguments, node.states, number, type, path)
@@ -76,10 +76,7 @@ extension TorchInterpreter {
         case "torch._utils._rebuild_qtensor":
             try expect(7...7)
             return try quantisedTensor(number, type, arguments, path)
-        case "torch._utils._rebuild_sparse_tensor":
-            try expect(2...2)
-            return try sparseTensor(number, type, arguments, path)
-        case "torch._utils._rebuild_sparse_csr_tensor":
+        case "torch._utils._rebuild_sparse_tensor", "torch._utils._rebuild_sparse_csr_tensor":
             try expect(2...2)
             return try sparseTensor(number, type, arguments, path)
         case "torch._utils._rebuild_nested_tensor":
@@ -175,25 +172,22 @@ extension TorchInterpreter {
     private func signs(
         _ metadata: PickleValue?, _ element: TorchDType, _ number: Int, _ type: String
     ) throws -> (isConjugate: Bool, isNegative: Bool) {
-        guard let metadata, case .node(let index) = metadata else {
-            if case .some(.none) = metadata { return (false, false) }
-            if metadata == nil { return (false, false) }
-            throw fail(number, type, "its metadata are no dictionary")
-        }
-        guard case .dictionary = graph.nodes[index].kind else {
-            throw fail(number, type, "its metadata are no dictionary")
+        guard let metadata, case .node(let index) = metadata, case .dictionary = graph.nodes[index].kind else {
+            switch metadata {
+            case nil, .some(.none): return (false, false)
+            default: throw fail(number, type, "its metadata are no dictionary")
+            }
         }
         var isConjugate = false
         var isNegative = false
         for pair in graph.nodes[index].pairs {
-            switch text(pair.key) {
+            switch pair.key.text {
             case "conj": isConjugate = try boolean(pair.value, number, type)
             case "neg": isNegative = try boolean(pair.value, number, type)
             default: throw fail(number, type, "its metadata say something else than \"conj\" and \"neg\"")
             }
         }
-        let isFloat = ["float", "complex", "bfloat"].contains { element.name.hasPrefix($0) }
-        if isConjugate || isNegative, !isFloat {
+        if isConjugate || isNegative, !element.isFloatingPoint {
             throw fail(number, type, "it is marked as the negative or conjugate of integers, which no PyTorch writes")
         }
         return (isConjugate, isNegative)
@@ -208,13 +202,11 @@ extension TorchInterpreter {
         }
         guard let state = node.states.first else {
             // As it was made, it is empty.
-            guard let dtype = TorchDType(storageClass: String(type.split(separator: ".").last!.dropLast(6)) + "Storage")
-            else {
-                return .tensor(
-                    try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(.f32, shape: [0])))
-            }
+            let element = TorchDType(
+                storageClass: String(type.split(separator: ".").last ?? "").dropLast(6) + "Storage")
             return .tensor(
-                try StateTensor(storage: try Storage(byteCount: 0), layout: TensorLayout(dtype.dtype, shape: [0])))
+                try StateTensor(
+                    storage: Storage(byteCount: 0), layout: TensorLayout(element?.dtype ?? .f32, shape: [0])))
         }
         let parts = try sequence(state, number, type)
         guard parts.count == 4 else { throw fail(number, type, "its state has \(parts.count) parts, 4 are expected") }
@@ -228,12 +220,43 @@ extension TorchInterpreter {
     ) throws -> StateTree {
         let tree = try tree(data, path)
         guard case .tensor(var tensor) = tree else {
-            if case .record = tree { return tree }
+            // One that is more than a tensor (sparse, without bytes): what it is, and that it is a parameter.
+            if case .record = tree {
+                let wants = StateTree.boolean(try boolean(requiresGrad, number, "a parameter"))
+                let parts = StateDictionary([("data", tree), ("requires_grad", wants)])
+                return .record(type: "torch.nn.parameter.Parameter", parts)
+            }
             throw fail(number, "a parameter", "it is made of something that is no tensor")
         }
         tensor.requiresGrad = try boolean(requiresGrad, number, "a parameter")
         tensor.tag = "torch.nn.parameter.Parameter"
         return .tensor(tensor)
+    }
+
+    /// Parameters of PyTorch before 0.4 are given (requires_grad, volatile, hooks), or (data, gradient, hooks, requires_grad, volatile)
+    /// with the data that they have.
+    ///
+    /// - Returns: the states that are something else.
+    private mutating func applyOldState(
+        _ states: [PickleValue], to tree: inout StateTree, _ number: Int, _ path: StatePath
+    ) throws -> [PickleValue] {
+        guard states.count == 1, case .node(let index) = states[0], case .tuple = graph.nodes[index].kind else {
+            return states
+        }
+        let parts = graph.nodes[index].elements
+        switch parts.count {
+        case 3:
+            try checkHooks(parts[2], number, "a parameter")
+            if case .tensor(var tensor) = tree {
+                tensor.requiresGrad = try boolean(parts[0], number, "a parameter")
+                tree = .tensor(tensor)
+            }
+        case 5:
+            try checkHooks(parts[2], number, "a parameter")
+            tree = try parameter(parts[0], requiresGrad: parts[3], number, path)
+        default: return states
+        }
+        return []
     }
 
     /// What a tensor was given beside its data, as a record around it; the tensor itself if that is nothing.
@@ -253,12 +276,6 @@ extension TorchInterpreter {
             return tree.tagged("torch.nn.parameter.Buffer")
         }
         return parts.count == 1 ? tree : .record(type: type, parts)
-    }
-
-    private mutating func withState(
-        _ tensor: StateTree, _ node: PickleGraph.Node, _ number: Int, _ type: String, _ path: StatePath
-    ) throws -> StateTree {
-        try attributes(of: tensor, "torch.Tensor", node.states, path)
     }
 
     /// A tensor of another class: (function, class, its arguments, state).

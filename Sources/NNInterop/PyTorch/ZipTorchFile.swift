@@ -28,7 +28,7 @@ struct ZipTorchFile {
                 advice: "save the state_dict() of its module with torch.save")
         }
         // All records are in one folder, whose name is any.
-        guard let pickle = pickles.min(by: { $0.name.utf8.count < $1.name.utf8.count }) else {
+        guard let pickle = pickles.first else {
             throw fail("it has no data.pkl, which has its values; saving it was not finished, or something took it out")
         }
         let folder = String(pickle.name.dropLast("data.pkl".count))
@@ -47,15 +47,14 @@ struct ZipTorchFile {
         }
         let bytes = try archive.bytes(of: pickle)
         var input = PickleInput(bytes, name: pickleName)
-        graph = try PickleMachine.read(
-            &input, limits: options.limits,
-            checkGlobal: TorchFilePolicy(options, file: pickleName, isScript: isScript).check)
+        let policy = TorchFilePolicy(options, file: pickleName, isScript: isScript)
+        graph = try PickleMachine.read(&input, limits: options.limits, checkGlobal: policy.check)
         guard input.remaining == 0 else {
             throw InteropError.invalidPickle(file: pickleName, .trailing(offset: input.offset, count: input.remaining))
         }
         expansion = try PickleExpansion(
             graph, pickleSize: bytes.count, name: pickleName, options: options,
-            mayReferBack: TorchFilePolicy(options, file: pickleName).mayReferBack(in: graph))
+            mayReferBack: policy.mayReferBack(in: graph))
         var isBigEndian = false
         if let order = archive.entry(named: folder + "byteorder") {
             switch try archive.bytes(of: order) {

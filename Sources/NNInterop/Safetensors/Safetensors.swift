@@ -1,53 +1,5 @@
 import NNStore
 
-/// What writing a safetensors file can be told.
-public struct SafetensorsOptions: Sendable {
-    /// What to do with tensors that share a storage, which the format can't express.
-    public enum Aliases: Sendable, Hashable {
-        /// Write the data for each name, and note in the metadata who shares what, so that ``SafetensorsFile`` gives
-        /// back one storage.
-        case note
-        /// Throw ``InteropError/sharedStorages(file:groups:)``.
-        case fail
-    }
-
-    /// What to do if the destination exists.
-    public var existing: ExistingDestination
-    /// Whether saving returns only when the file is on stable storage.
-    public var isDurable: Bool
-    /// What to do with tensors that share a storage.
-    public var aliases: Aliases
-    /// Whether what the format can't hold is an error instead of being converted or left out.
-    public var isStrict: Bool
-    /// The most bytes of data to write. Expanded tensors can stand for any number of them; by default 1,024 times the
-    /// bytes of the storages and 64 GiB more.
-    public var maximumDataSize: Int?
-    /// Asks the save to stop.
-    public var cancellation: Cancellation?
-    /// Called on the saving thread with the bytes of data done so far and the total.
-    public var progress: (@Sendable (_ done: Int, _ total: Int) -> Void)?
-    /// What an import left (``CheckpointFile/sourceFacts``): with the original header in it, the file becomes the
-    /// original one, byte for byte, as long as it describes the tensors and metadata that are saved.
-    public var sourceFacts: [String: [UInt8]]
-
-    /// The usual options: nothing replaced, durable, aliases noted, what can't be held is converted or left out.
-    public init(
-        existing: ExistingDestination = .refuse, isDurable: Bool = true, aliases: Aliases = .note,
-        isStrict: Bool = false,
-        maximumDataSize: Int? = nil, cancellation: Cancellation? = nil,
-        progress: (@Sendable (_ done: Int, _ total: Int) -> Void)? = nil, sourceFacts: [String: [UInt8]] = [:]
-    ) {
-        self.existing = existing
-        self.isDurable = isDurable
-        self.aliases = aliases
-        self.isStrict = isStrict
-        self.maximumDataSize = maximumDataSize
-        self.cancellation = cancellation
-        self.progress = progress
-        self.sourceFacts = sourceFacts
-    }
-}
-
 /// Writes safetensors files.
 ///
 /// Tensors get their flat names, in the order of the tree; that they were nested, their tags and whether they want
@@ -68,10 +20,10 @@ public enum Safetensors {
     @discardableResult
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to path: String,
-        options: SafetensorsOptions = SafetensorsOptions()
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         try SafetensorsExport(state, metadata: metadata, file: path, options)
-            .save(to: path, options.existing, isDurable: options.isDurable)
+            .save(to: path, options)
     }
 
     /// Saves a tree as a safetensors file to a sink.
@@ -81,8 +33,8 @@ public enum Safetensors {
     @discardableResult
     public static func save(
         _ state: StateTree, metadata: StateTree = [:], to sink: any ByteSink,
-        options: SafetensorsOptions = SafetensorsOptions()
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
-        try NNInterop.save(to: sink) { try SafetensorsExport(state, metadata: metadata, file: $0, options) }
+        try SafetensorsExport.save(to: sink) { try SafetensorsExport(state, metadata: metadata, file: $0, options) }
     }
 }

@@ -6,17 +6,17 @@ struct SafetensorsExport: FileExport {
     private let header: SafetensorsHeader
     private let headerBytes: [UInt8]
     private let tensors: [StateTensor]
-    private let options: SafetensorsOptions
+    private let options: ExportOptions
 
     init(
-        _ state: StateTree, metadata: StateTree, file: String, _ options: SafetensorsOptions
+        _ state: StateTree, metadata: StateTree, file: String, _ options: ExportOptions
     ) throws {
         self.options = options
         var entries = try SafetensorsEntries(state, file: file)
         try entries.flat.checkDataSize(limit: options.maximumDataSize)
         let notes = try entries.notes(of: metadata)
         let groups = try entries.aliasGroups()
-        if options.aliases == .fail { try entries.flat.checkNothingShared() }
+        try entries.flat.checkSharing(options.aliases)
         if options.isStrict, !entries.flat.report.isEmpty {
             throw InteropError.cannotHold(file: file, format: "safetensors", entries: entries.flat.report.lines)
         }

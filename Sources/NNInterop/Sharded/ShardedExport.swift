@@ -3,12 +3,12 @@ import SystemPackage
 
 /// Writes a checkpoint as several files with an index, as Hugging Face's libraries read them.
 public enum ShardedExport {
-    /// The formats that shards can have, with what writing them can be told.
-    public enum Format: Sendable {
+    /// The formats that shards can have.
+    public enum Format: Sendable, Hashable {
         /// Safetensors files.
-        case safetensors(SafetensorsOptions)
+        case safetensors
         /// PyTorch files.
-        case pytorch(ExportOptions)
+        case pytorch
     }
 
     /// Saves a tree as shards of at most `maximumShardSize` bytes of tensors each, and an index.
@@ -27,15 +27,16 @@ public enum ShardedExport {
     /// - Throws: what writing one file throws; ``NNStore/StoreError/destinationExists(path:)``.
     @discardableResult
     public static func save(
-        _ state: StateTree, metadata: StateTree = [:], to path: String, as format: Format, maximumShardSize: Int
+        _ state: StateTree, metadata: StateTree = [:], to path: String, as format: Format, maximumShardSize: Int,
+        options: ExportOptions = ExportOptions()
     ) throws -> ExportReport {
         guard maximumShardSize > 0 else {
             throw StoreError.invalidArgument(reason: "shards of at most \(maximumShardSize) bytes are impossible")
         }
         let all = try FlatEntries(state, file: path, FlatEntries.Rules(format: "a shard", accepts: { _ in true }))
         let shards = divide(all, maximumShardSize)
-        if shards.count <= 1 { return try format.save(state, metadata, to: path) }
-        if format.isStrict, !all.report.isEmpty {
+        if shards.count <= 1 { return try format.save(state, metadata, to: path, options) }
+        if options.isStrict, !all.report.isEmpty {
             throw InteropError.cannotHold(file: path, format: "a sharded model", entries: all.report.lines)
         }
 
@@ -44,7 +45,7 @@ public enum ShardedExport {
         var isNew: [String: Bool] = [:]
         for file in names + [index] {
             let exists = try SystemCall.status(file) != nil
-            if exists, format.existing == .refuse { throw StoreError.destinationExists(path: file) }
+            if exists, options.existing == .refuse { throw StoreError.destinationExists(path: file) }
             isNew[file] = !exists
         }
         var report = all.report
@@ -54,14 +55,16 @@ public enum ShardedExport {
             var done = 0
             for (numbers, file) in zip(shards, names) {
                 let entries = StateDictionary(numbers.map { (all.tensors[$0].name, .tensor(all.tensors[$0].tensor)) })
-                let part = try format.reporting(from: done, of: total).save(
-                    .dictionary(entries), metadata, to: file)
+                let start = done
+                var own = options
+                if let progress = options.progress { own.progress = { done, _ in progress(start + done, total) } }
+                let part = try format.save(.dictionary(entries), metadata, to: file, own)
                 written.append(file)
                 for line in part.converted where !report.converted.contains(line) { report.converted.append(line) }
                 for line in part.dropped where !report.dropped.contains(line) { report.dropped.append(line) }
                 done += numbers.reduce(0) { $0 + all.tensors[$1].tensor.layout.byteCount }
             }
-            try write(index, format, names, shards, all, total: total)
+            try write(index, options, names, shards, all, total: total)
         } catch {
             for file in written where isNew[file] == true { try? SystemCall.unlink(file) }
             throw error
@@ -107,7 +110,7 @@ public enum ShardedExport {
     }
 
     private static func write(
-        _ index: String, _ format: Format, _ names: [String], _ shards: [[Int]], _ all: FlatEntries, total: Int
+        _ index: String, _ options: ExportOptions, _ names: [String], _ shards: [[Int]], _ all: FlatEntries, total: Int
     ) throws {
         var shard = [String](repeating: "", count: all.tensors.count)
         for (numbers, file) in zip(shards, names) {
@@ -120,58 +123,20 @@ public enum ShardedExport {
                 JSONMember("metadata", .object(["total_size": .integer(total)])),
                 JSONMember("weight_map", .object(map)),
             ]))
-        let sink = try Destination.sink(for: index, format.existing, isDurable: format.isDurable)
+        let sink = try Destination.sink(for: index, options.existing, isDurable: options.isDurable)
         let output = BufferedOutput(sink)
         try output.append(writer.bytes + [0x0a])
-        try output.finish(format.existing)
+        try output.finish(options.existing)
     }
 }
 
 extension ShardedExport.Format {
-    fileprivate var existing: ExistingDestination {
-        switch self {
-        case .safetensors(let options): options.existing
-        case .pytorch(let options): options.existing
-        }
-    }
-
-    fileprivate var isDurable: Bool {
-        switch self {
-        case .safetensors(let options): options.isDurable
-        case .pytorch(let options): options.isDurable
-        }
-    }
-
-    fileprivate var isStrict: Bool {
-        switch self {
-        case .safetensors(let options): options.isStrict
-        case .pytorch(let options): options.isStrict
-        }
-    }
-
-    /// The same, with progress as a part of a larger whole.
-    fileprivate func reporting(from start: Int, of total: Int) -> ShardedExport.Format {
-        func part(_ whole: (@Sendable (Int, Int) -> Void)?) -> (@Sendable (Int, Int) -> Void)? {
-            guard let whole else { return nil }
-            return { done, _ in whole(start + done, total) }
-        }
-        switch self {
-        case .safetensors(var options):
-            options.progress = part(options.progress)
-            return .safetensors(options)
-        case .pytorch(var options):
-            options.progress = part(options.progress)
-            return .pytorch(options)
-        }
-    }
-
     fileprivate func save(
-        _ state: StateTree, _ metadata: StateTree, to path: String
+        _ state: StateTree, _ metadata: StateTree, to path: String, _ options: ExportOptions
     ) throws -> ExportReport {
         switch self {
-        case .safetensors(let options):
-            return try Safetensors.save(state, metadata: metadata, to: path, options: options)
-        case .pytorch(let options): return try PyTorch.save(state, metadata: metadata, to: path, options: options)
+        case .safetensors: try Safetensors.save(state, metadata: metadata, to: path, options: options)
+        case .pytorch: try PyTorch.save(state, metadata: metadata, to: path, options: options)
         }
     }
 }

@@ -10,6 +10,7 @@ public struct ShardedModel: CheckpointFile {
     private let index: ShardIndex
     private let shards: [(name: String, file: any CheckpointFile)]
     private let indexSize: Int
+    private let first: FirstTree
     /// The path of the index.
     public let name: String
 
@@ -40,7 +41,7 @@ public struct ShardedModel: CheckpointFile {
             shards.append((shard, file))
         }
         self.shards = shards
-        _ = try state()
+        first = FirstTree(try ShardedModel.merged(index, shards, name))
     }
 
     /// `sharded`, followed by the shards' format.
@@ -78,7 +79,11 @@ public struct ShardedModel: CheckpointFile {
     }
 
     /// The tensors by name, over storages that are read when they are used.
-    public func state() throws -> StateTree {
+    public func state() throws -> StateTree { try first.take() ?? ShardedModel.merged(index, shards, name) }
+
+    private static func merged(
+        _ index: ShardIndex, _ shards: [(name: String, file: any CheckpointFile)], _ name: String
+    ) throws -> StateTree {
         var found: [StateKey: (shard: String, value: StateTree)] = [:]
         var inOrder: [StateKey] = []
         for shard in shards {
@@ -98,12 +103,12 @@ public struct ShardedModel: CheckpointFile {
             }
         }
         var state = StateDictionary()
-        for (name, shard) in index.shards {
-            guard let entry = found[.text(name)], entry.shard.utf8.elementsEqual(shard.utf8) else {
+        for (tensor, shard) in index.shards {
+            guard let entry = found[.text(tensor)], entry.shard.utf8.elementsEqual(shard.utf8) else {
                 throw InteropError.invalidShards(
-                    file: self.name, problem: "\(quoted(name)) is said to be in \(quoted(shard)), where it is not")
+                    file: name, problem: "\(quoted(tensor)) is said to be in \(quoted(shard)), where it is not")
             }
-            state[name] = entry.value
+            state[tensor] = entry.value
         }
         for key in inOrder where state[key] == nil { state[key] = found[key]?.value }
         return .dictionary(state)
@@ -112,8 +117,6 @@ public struct ShardedModel: CheckpointFile {
 
 /// A folder in the place of a file: that of a sharded model has one index in it.
 enum ModelFolder {
-    private static let indexNames = ["model.safetensors.index.json", "pytorch_model.bin.index.json"]
-
     /// The path of the index in a folder; nothing if there is none, or more than one.
     static func index(in folder: String) throws -> String? {
         let names = try SystemCall.names(in: folder)
@@ -122,7 +125,9 @@ enum ModelFolder {
                 file: folder, what: "a distributed checkpoint of PyTorch",
                 advice: "python -m torch.distributed.checkpoint.format_utils dcp_to_torch makes a file of it")
         }
-        let indices = names.filter { indexNames.contains($0) }
+        let indices = names.filter { name in
+            WritableFormat.allCases.contains { $0.endings.contains { name.hasSuffix(".\($0).index.json") } }
+        }
         return indices.count == 1 ? FilePath(folder).appending(indices[0]).string : nil
     }
 }

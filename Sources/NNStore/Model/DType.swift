@@ -42,6 +42,11 @@ public struct DType: Sendable, Hashable {
         self.init(known: name, elementsPerBlock, bytesPerBlock)
     }
 
+    /// An opaque block type of another format's, whose name and figures are known to be within the limits and no dtype's of the format.
+    package static func opaque(_ name: StaticString, _ elementsPerBlock: Int, _ bytesPerBlock: Int) -> DType {
+        DType(known: name.description, elementsPerBlock, bytesPerBlock)
+    }
+
     /// The dtype that the format knows under this name, if there is one.
     public init?(named name: String) {
         guard let known = DType.known[name] else { return nil }

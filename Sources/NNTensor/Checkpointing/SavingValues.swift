@@ -90,10 +90,7 @@ func write(_ tree: StateTree, metadata: StateTree, to path: String, options: Sav
                 reason: "\(path): a safetensors file holds tensors by their names. Save [\"x\": tensor], or a container"
             )
         }
-        let options = SafetensorsOptions(
-            existing: options.existing, isDurable: options.isDurable, isStrict: true,
-            cancellation: options.cancellation, progress: progress)
-        try Safetensors.save(tree, metadata: .dictionary(withModules), to: path, options: options)
+        try Safetensors.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
     case .pytorch: try PyTorch.save(tree, metadata: .dictionary(withModules), to: path, options: foreign)
     case .npz, .npy:
         try NumPy.save(

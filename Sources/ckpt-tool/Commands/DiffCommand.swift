@@ -34,7 +34,7 @@ struct DiffCommand: ParsableCommand {
     var limit: Int?
 
     @Option(help: "The most bytes to go through; expanded tensors can stand for any number of them.")
-    var maxBytes: Int?
+    var maxBytes: ByteSizeArgument?
 
     @OptionGroup var reading: SourceOptions
 
@@ -54,7 +54,7 @@ struct DiffCommand: ParsableCommand {
             files.0, files.1,
             options: ComparisonOptions(
                 ignoresMetadata: ignoreMetadata,
-                maximumByteCount: maxBytes ?? LogicalSizeLimit.bytes(fileSize: overflow ? .max : size),
+                maximumByteCount: maxBytes?.byteCount ?? LogicalSizeLimit.bytes(fileSize: overflow ? .max : size),
                 progress: { progress.update($0, $1) }))
         progress.finish()
         if json {

@@ -57,7 +57,7 @@ struct ExportCommand: ParsableCommand {
     var shardSize: ByteSizeArgument?
 
     @Option(help: "The most bytes to write; expanded tensors can stand for any number of them.")
-    var maxBytes: Int?
+    var maxBytes: ByteSizeArgument?
 
     @OptionGroup var reading: SourceOptions
 
@@ -111,8 +111,13 @@ struct ExportCommand: ParsableCommand {
 
     private func save(_ opened: any CheckpointFile, _ progress: ProgressLine) throws -> ExportReport? {
         let options = ExportOptions(
-            existing: destination.existing, isStrict: strict, maximumDataSize: maxBytes,
-            progress: { progress.update($0, $1) })
+            existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
+            maximumDataSize: maxBytes?.byteCount, progress: { progress.update($0, $1) })
+        if let shardSize {
+            return try ShardedExport.save(
+                opened.state(), metadata: opened.metadata(), to: output, as: to == .pytorch ? .pytorch : .safetensors,
+                maximumShardSize: shardSize.byteCount, options: options)
+        }
         switch to {
         case .nnck:
             var options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
@@ -126,11 +131,6 @@ struct ExportCommand: ParsableCommand {
             }
             return nil
         case .pytorch:
-            if let shardSize {
-                return try ShardedExport.save(
-                    opened.state(), metadata: opened.metadata(), to: output, as: .pytorch(options),
-                    maximumShardSize: shardSize.byteCount)
-            }
             return output == "-"
                 ? try opened.saveAsPyTorch(to: StandardOutput.sink, options: options)
                 : try opened.saveAsPyTorch(to: output, options: options)
@@ -146,14 +146,6 @@ struct ExportCommand: ParsableCommand {
                 ? try opened.saveAsGGUF(to: StandardOutput.sink, options: options)
                 : try opened.saveAsGGUF(to: output, options: options)
         case .safetensors, nil:
-            let options = SafetensorsOptions(
-                existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
-                maximumDataSize: maxBytes, progress: { progress.update($0, $1) })
-            if let shardSize {
-                return try ShardedExport.save(
-                    opened.state(), metadata: opened.metadata(), to: output, as: .safetensors(options),
-                    maximumShardSize: shardSize.byteCount)
-            }
             return output == "-"
                 ? try opened.saveAsSafetensors(to: StandardOutput.sink, options: options)
                 : try opened.saveAsSafetensors(to: output, options: options)
@@ -162,20 +154,3 @@ struct ExportCommand: ParsableCommand {
 }
 
 extension WritableFormat: ExpressibleByArgument {}
-
-/// `500MB`, `5GB`, `2GiB` or a number of bytes.
-struct ByteSizeArgument: ExpressibleByArgument {
-    let byteCount: Int
-
-    init?(argument: String) {
-        let units = ["KB": 1000, "MB": 1_000_000, "GB": 1_000_000_000, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30]
-        let digits = argument.prefix { $0.isASCII && $0.isNumber }
-        let unit = argument.dropFirst(digits.count).drop { $0 == " " }
-        guard let number = Int(digits), number > 0, let factor = unit.isEmpty ? 1 : units[String(unit)] else {
-            return nil
-        }
-        let (product, overflow) = number.multipliedReportingOverflow(by: factor)
-        guard !overflow else { return nil }
-        byteCount = product
-    }
-}

@@ -28,7 +28,7 @@ struct ListCommand: ParsableCommand {
     var digest = false
 
     @Option(help: "The most bytes that --digest may go through; expanded tensors can stand for any number of them.")
-    var maxBytes: Int?
+    var maxBytes: ByteSizeArgument?
 
     func run() throws {
         let opened = try reading.open(file)
@@ -46,7 +46,7 @@ struct ListCommand: ParsableCommand {
 
     private func digests(_ listing: CheckpointListing, _ opened: any CheckpointFile) throws -> [String] {
         let total = listing.tensors.reduce(0) { $0.addingReportingOverflow($1.layout.byteCount).partialValue }
-        let limit = maxBytes ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
+        let limit = maxBytes?.byteCount ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
         guard total >= 0, total <= limit, listing.tensors.allSatisfy({ $0.layout.byteCount <= limit }) else {
             throw StoreError.limitExceeded(
                 file: file, what: "the bytes that --digest goes through (--max-bytes)", limit: limit, found: "more")
@@ -99,7 +99,7 @@ struct ListCommand: ParsableCommand {
         var names: [String] = []
         var counts: [String: Int] = [:]
         for module in ModuleVersions.read(from: try opened.metadata()) {
-            let name = "\(module.type.isEmpty ? "unknown" : printable(module.type)) \(module.version)"
+            let name = "\(module.type.isEmpty ? "version" : printable(module.type)) \(module.version)"
             if counts[name] == nil { names.append(name) }
             counts[name, default: 0] += 1
         }

@@ -24,7 +24,7 @@ struct ShowCommand: ParsableCommand {
     var json = false
 
     @Option(help: "The most bytes to go through; expanded tensors can stand for any number of them.")
-    var maxBytes: Int?
+    var maxBytes: ByteSizeArgument?
 
     func run() throws {
         let opened = try reading.open(file)
@@ -41,7 +41,7 @@ struct ShowCommand: ParsableCommand {
             }
             return
         }
-        let limit = maxBytes ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
+        let limit = maxBytes?.byteCount ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
         guard tensor.layout.byteCount <= limit else {
             throw StoreError.limitExceeded(
                 file: file, what: "the bytes that show goes through (--max-bytes)", limit: limit,
