@@ -1,4 +1,4 @@
-"""Times what users would load weights to a GPU with: safetensors and torch.load. Runs where torch and safetensors are, beside
+"""Times what users would load weights to a GPU and calculate with: safetensors and PyTorch. Runs where torch and safetensors are, beside
 gpu-check (scripts/bundle-gpu-check). Prints one JSON object a line."""
 
 import argparse
@@ -51,12 +51,67 @@ def measure(name, byte_count, rounds, body):
                       "gb_s": round(byte_count / seconds / 1e9, 3)}), flush=True)
 
 
+def operations():
+    """The operations of gpu-check's phase speed, by PyTorch."""
+    x, y = torch.randn(64 << 20, device="cuda"), torch.randn(64 << 20, device="cuda")
+    matrix, square = x.view(8192, 8192), x[:4096 * 4096].view(4096, 4096)
+    words, attention = x[:1024 * 50257].view(1024, 50257), x.view(-1, 256)
+
+    def seconds(body):
+        for _ in range(3):
+            body()
+        torch.cuda.synchronize()
+        begin = time.perf_counter()
+        for _ in range(20):
+            body()
+        torch.cuda.synchronize()
+        return (time.perf_counter() - begin) / 20
+
+    def show(name, unit, value):
+        print(json.dumps({"phase": "peer speed", "operation": name, unit: round(value, 3)}), flush=True)
+
+    for name, byte_count, body in [
+            ("add", 12 * x.numel(), lambda: x + y),
+            ("exp", 8 * x.numel(), lambda: x.exp()),
+            ("copy of a transposed matrix", 8 * x.numel(), lambda: matrix.T.contiguous()),
+            ("sum of all", 4 * x.numel(), lambda: x.sum()),
+            ("sum of rows", 4 * x.numel(), lambda: matrix.sum(1)),
+            ("sum of columns", 4 * x.numel(), lambda: matrix.sum(0)),
+            ("softmax", 8 * x.numel(), lambda: matrix.softmax(1)),
+            ("logSoftmax of 1,024 long rows", 8 * words.numel(), lambda: words.log_softmax(1)),
+            ("softmax of short rows", 8 * x.numel(), lambda: attention.softmax(1))]:
+        show(name, "gb_s", byte_count / seconds(body) / 1e9)
+    show("matmul", "tflop_s", 2 * 4096 ** 3 / seconds(lambda: square @ square) / 1e12)
+    table = torch.nn.Parameter(torch.randn(50257, 768, device="cuda"))
+    indices = torch.randint(0, 50257, (8192,), device="cuda")
+
+    def embed():
+        table.grad = None
+        torch.nn.functional.embedding(indices, table).sum().backward()
+
+    show("embedding, forward and backward", "milliseconds", seconds(embed) * 1e3)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(1024, 4096), torch.nn.ReLU(), torch.nn.Linear(4096, 4096), torch.nn.ReLU(),
+        torch.nn.Linear(4096, 1024)).cuda()
+    optimizer = torch.optim.AdamW(net.parameters())
+    batch = torch.randn(512, 1024, device="cuda")
+
+    def step():
+        optimizer.zero_grad()
+        torch.nn.functional.mse_loss(net(batch), batch).backward()
+        optimizer.step()
+
+    show("training step, 25 million parameters", "milliseconds", seconds(step) * 1e3)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--folder", default="/tmp")
     parser.add_argument("--bytes", type=int, default=4 << 30)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
+    operations()
+    torch.cuda.empty_cache()
     state = weights(options.bytes)
     size = sum(t.numel() * t.element_size() for t in state.values())
     print(json.dumps({"phase": "peers", "torch": torch.__version__, "safetensors": safetensors.__version__,

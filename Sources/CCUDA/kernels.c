@@ -18,6 +18,9 @@ static const char optimizers[] = {
 static const char reductions[] = {
 #embed "kernels/reductions.ptx" suffix(, 0)
 };
+static const char rows[] = {
+#embed "kernels/rows.ptx" suffix(, 0)
+};
 static const char windows[] = {
 #embed "kernels/windows.ptx" suffix(, 0)
 };
@@ -29,6 +32,7 @@ const char *nnstore_kernels_text(nnstore_kernels module) {
     case nnstore_matrices_kernels: return matrices;
     case nnstore_optimizers_kernels: return optimizers;
     case nnstore_reductions_kernels: return reductions;
+    case nnstore_rows_kernels: return rows;
     case nnstore_windows_kernels: return windows;
     }
     return 0;

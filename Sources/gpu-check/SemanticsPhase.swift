@@ -16,6 +16,10 @@ struct SemanticsPhase {
             ("pinned copies arrive", pinned), ("a model is saved from the device and loaded to it", saving),
             ("a save in the background holds the values of its moment", background),
             ("random numbers are those of the CPU", random),
+            ("a bad index keeps saves from going on", badIndexSave),
+            ("layer norm is exact far from zero", farFromZero),
+            ("products of batches in any order are those of the CPU", batches),
+            ("loading goes on beside a save", together),
         ]
         var isGood = true
         for (name, check) in checks {
@@ -130,6 +134,64 @@ struct SemanticsPhase {
         try save.wait()
         let saved: Tensor = try load(path)
         return try saved.sum().item() == Double(64 << 20) && x.max().item() == 1024
+    }
+
+    private func badIndexSave() throws -> Bool {
+        let path = folder + "/gpu-check-bad.nnck"
+        defer { System.remove(path) }
+        let table = Tensor.ones([4, 3], device: device)
+        _ = try embedding(Tensor([9] as [Int64]).to(device), table)
+        let code = "index-out-of-range"
+        let isRefused = throwsCode(code) { try save(["table": table], to: path) }
+        // Until somebody has heard of it.
+        let isTold = throwsCode(code) { try device.synchronize() }
+        try save(["table": table], to: path)
+        let saved: [String: Tensor] = try load(path)
+        return try isRefused && isTold && saved["table"].map(values) == [Double](repeating: 1, count: 12)
+    }
+
+    private func farFromZero() throws -> Bool {
+        let x = Tensor.randn([64, 1024], generator: Generator(seed: 4)) + 10_000
+        let exact = try layerNorm(x.to(.f64), [1024])
+        return try largestDifference(layerNorm(x.to(device), [1024]), exact) < 1e-4
+    }
+
+    private func batches() throws -> Bool {
+        let left = Tensor.randn([3, 2, 5, 7, 8], generator: Generator(seed: 5))
+        let right = Tensor.randn([2, 1, 5, 8, 6], generator: Generator(seed: 6))
+        func product(_ left: Tensor, _ right: Tensor) throws -> Tensor {
+            try matmul(left.transpose(0, 1), right)
+        }
+        return try [true, false].allSatisfy { usesBlas in
+            try GPU.$usesBlas.withValue(usesBlas) {
+                try largestDifference(product(left.to(device), right.to(device)), product(left, right)) < 1e-4
+            }
+        }
+    }
+
+    private func largestDifference(_ here: Tensor, _ there: Tensor) throws -> Double {
+        try zip(values(here), values(there)).map { abs($0 - $1) }.max() ?? 0
+    }
+
+    private func together() throws -> Bool {
+        let (first, second) = (folder + "/gpu-check-first.nnck", folder + "/gpu-check-second.nnck")
+        defer { for path in [first, second] { System.remove(path) } }
+        let x = Tensor.randn([16 << 20], device: device)
+        try save(["x": x], to: first)
+        let tree = StateTree.dictionary(StateDictionary([("x", try x.stateTree())]))
+        let saves = try [first, second].map { try AsyncSaver().save(tree, to: $0 + ".new") }
+        defer { for path in [first, second] { System.remove(path + ".new") } }
+        let sums = try (0..<4).map { _ in
+            let loaded: [String: Tensor] = try load(first, options: LoadOptions(device: device))
+            return try loaded["x"].map { try ($0 - x).abs().max().item() }
+        }
+        for save in saves { try save.wait() }
+        let saved: [Tensor?] = try [first, second].map { path in
+            let loaded: [String: Tensor] = try load(path + ".new")
+            return loaded["x"]
+        }
+        return try sums.allSatisfy { $0 == 0 }
+            && saved.allSatisfy { try $0.map { try values($0) == values(x) } == true }
     }
 
     private func random() throws -> Bool {

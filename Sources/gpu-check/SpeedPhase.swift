@@ -17,6 +17,10 @@ struct SpeedPhase {
         try moved("sum of rows", 4 * count) { _ = try matrix.sum(1) }
         try moved("sum of columns", 4 * count) { _ = try matrix.sum(0) }
         try moved("softmax", 8 * count) { _ = try softmax(matrix, dimension: 1) }
+        let words = try x.narrow(0, 0..<1024 * 50_257).reshape([1024, 50_257])
+        try moved("logSoftmax of 1,024 long rows", 8 * words.count) { _ = try logSoftmax(words, dimension: 1) }
+        let attention = try x.reshape([count / 256, 256])
+        try moved("softmax of short rows", 8 * count) { _ = try softmax(attention, dimension: 1) }
         let square = try x.narrow(0, 0..<4096 * 4096).reshape([4096, 4096])
         for usesBlas in [true, false] {
             try GPU.$usesBlas.withValue(usesBlas) {

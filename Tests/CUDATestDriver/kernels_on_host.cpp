@@ -11,6 +11,7 @@
 #include "../../Sources/CCUDA/kernels/matrices.cu"
 #include "../../Sources/CCUDA/kernels/optimizers.cu"
 #include "../../Sources/CCUDA/kernels/reductions.cu"
+#include "../../Sources/CCUDA/kernels/rows.cu"
 #include "../../Sources/CCUDA/kernels/windows.cu"
 
 namespace {
@@ -38,6 +39,10 @@ const host_kernel kernels[] = {
     ENTRY(sum_integer, nnstore_kernel_reduction),
     ENTRY(extreme_float, nnstore_kernel_reduction),
     ENTRY(extreme_integer, nnstore_kernel_reduction),
+    FLOAT_ENTRIES(softmax, nnstore_kernel_rows),
+    FLOAT_ENTRIES(long_softmax, nnstore_kernel_rows),
+    FLOAT_ENTRIES(softmax_gradient, nnstore_kernel_rows),
+    FLOAT_ENTRIES(long_softmax_gradient, nnstore_kernel_rows),
     FLOAT_ENTRIES(unfold, nnstore_kernel_windows),
     FLOAT_ENTRIES(fold, nnstore_kernel_windows),
     FLOAT_ENTRIES(max_pool, nnstore_kernel_windows),

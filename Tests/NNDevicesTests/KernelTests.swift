@@ -180,6 +180,32 @@ extension StagingTests {
             }
         }
 
+        @Test(
+            "give the probabilities of rows of any length, with masks, NaN and infinity as on the CPU",
+            arguments: [1, 5, 33, 1_500])
+        func probabilities(length: Int) throws {
+            try TestDriver.with { _ in
+                for dtype in [DType.f32, .f64, .bf16] {
+                    let x = try (Tensor.randn([5, length]) * 10).to(dtype)
+                    // Some masked, a last one, all of a row, one NaN, one infinity.
+                    try x[0].narrow(0, 0..<length / 2).fill(-Double.infinity)
+                    try x[1].narrow(0, length - 1..<length).fill(-Double.infinity)
+                    try x[2].fill(-Double.infinity)
+                    try x[3].narrow(0, length / 2..<length / 2 + 1).fill(Double.nan)
+                    try x[4].narrow(0, 0..<1).fill(Double.infinity)
+                    for function in [softmax, logSoftmax] {
+                        let expected = try function(x, 1).elements(as: Double.self)
+                        let found = try function(x.to(.cuda(0)), 1).elements(as: Double.self)
+                        for (found, expected) in zip(found, expected) {
+                            #expect(
+                                found == expected || found.isNaN && expected.isNaN
+                                    || abs(found - expected) <= 1e-5 + abs(expected) * (dtype == .bf16 ? 0.01 : 1e-5))
+                        }
+                    }
+                }
+            }
+        }
+
         @Test("are the ones that were compiled: each PTX says what it was made of")
         func sources() throws {
             #expect(try KernelTests.compile("--check-sources") == 0, "run scripts/compile-kernels")

@@ -130,6 +130,7 @@ typedef enum {
     nnstore_matrices_kernels,
     nnstore_optimizers_kernels,
     nnstore_reductions_kernels,
+    nnstore_rows_kernels,
     nnstore_windows_kernels,
 } nnstore_kernels;
 

@@ -87,6 +87,14 @@ typedef struct {
     int32_t is_largest;
 } nnstore_kernel_reduction;
 
+/// Rows of one type without gaps. A gradient is calculated of what `from` then has: the results.
+typedef struct {
+    uint64_t rows, length;
+    uint64_t from, gradient, to;
+    int32_t is_logarithm;
+    int32_t reserved;
+} nnstore_kernel_rows;
+
 typedef struct {
     uint64_t address;
     int64_t row, column;

@@ -4,27 +4,6 @@
 
 #include "elementwise.h"
 
-// Functions by the type that is calculated in.
-#define FUNCTIONS(T, F)                                                                                                \
-    FUNCTION T exp_of(T x) { return F(exp)(x); }                                                                       \
-    FUNCTION T log_of(T x) { return F(log)(x); }                                                                       \
-    FUNCTION T sqrt_of(T x) { return F(sqrt)(x); }                                                                     \
-    FUNCTION T tanh_of(T x) { return F(tanh)(x); }                                                                     \
-    FUNCTION T erf_of(T x) { return F(erf)(x); }                                                                       \
-    FUNCTION T erfc_of(T x) { return F(erfc)(x); }                                                                     \
-    FUNCTION T sin_of(T x) { return F(sin)(x); }                                                                       \
-    FUNCTION T cos_of(T x) { return F(cos)(x); }                                                                       \
-    FUNCTION T floor_of(T x) { return F(floor)(x); }                                                                   \
-    FUNCTION T ceil_of(T x) { return F(ceil)(x); }                                                                     \
-    FUNCTION T round_of(T x) { return F(rint)(x); }                                                                    \
-    FUNCTION T power_of(T x, T y) { return F(pow)(x, y); }                                                             \
-    FUNCTION T magnitude_of(T x) { return F(fabs)(x); }
-
-#define OF_DOUBLE(name) name
-#define OF_FLOAT(name) name##f
-FUNCTIONS(double, OF_DOUBLE)
-FUNCTIONS(float, OF_FLOAT)
-
 template <typename T> CALLED_FUNCTION T unary_float(int32_t operation, T a) {
     switch (operation) {
     case nnstore_negative: return -a;

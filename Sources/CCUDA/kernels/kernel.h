@@ -14,6 +14,9 @@
 #define FIRST_INDEX ((uint64_t)blockIdx.x * blockDim.x + threadIdx.x)
 #define INDEX_STEP ((uint64_t)gridDim.x * blockDim.x)
 #define INFINITE (1.0 / 0.0)
+#define LANES_OF_WARP 32u
+#define LANES_OF_BLOCK 256u
+#define LANE(lanes) (threadIdx.x % (lanes))
 #else
 #include <cmath>
 #define KERNEL(name, Arguments) extern "C" void nnstore_kernel_##name(const Arguments arguments)
@@ -22,10 +25,35 @@
 #define FIRST_INDEX ((uint64_t)0)
 #define INDEX_STEP ((uint64_t)1)
 #define INFINITE HUGE_VAL
+// One thread does what several do together on a device.
+#define LANES_OF_WARP 1u
+#define LANES_OF_BLOCK 1u
+#define LANE(lanes) 0u
 #endif
 
 /// Each piece of work in turn, spread over the threads.
 #define EACH(index, count) for (uint64_t index = FIRST_INDEX; index < (count); index += INDEX_STEP)
+
+// Functions by the type that is calculated in.
+#define FUNCTIONS(T, F)                                                                                                \
+    FUNCTION T exp_of(T x) { return F(exp)(x); }                                                                       \
+    FUNCTION T log_of(T x) { return F(log)(x); }                                                                       \
+    FUNCTION T sqrt_of(T x) { return F(sqrt)(x); }                                                                     \
+    FUNCTION T tanh_of(T x) { return F(tanh)(x); }                                                                     \
+    FUNCTION T erf_of(T x) { return F(erf)(x); }                                                                       \
+    FUNCTION T erfc_of(T x) { return F(erfc)(x); }                                                                     \
+    FUNCTION T sin_of(T x) { return F(sin)(x); }                                                                       \
+    FUNCTION T cos_of(T x) { return F(cos)(x); }                                                                       \
+    FUNCTION T floor_of(T x) { return F(floor)(x); }                                                                   \
+    FUNCTION T ceil_of(T x) { return F(ceil)(x); }                                                                     \
+    FUNCTION T round_of(T x) { return F(rint)(x); }                                                                    \
+    FUNCTION T power_of(T x, T y) { return F(pow)(x, y); }                                                             \
+    FUNCTION T magnitude_of(T x) { return F(fabs)(x); }
+
+#define OF_DOUBLE(name) name
+#define OF_FLOAT(name) name##f
+FUNCTIONS(double, OF_DOUBLE)
+FUNCTIONS(float, OF_FLOAT)
 
 union nnstore_float_bits {
     float value;
@@ -93,6 +121,20 @@ template <typename T> FUNCTION T load(uint64_t address, int32_t type, int64_t in
     if (type == nnstore_kernel_f32) return (T)((const float *)address)[index];
     if (type == nnstore_kernel_f64) return (T)((const double *)address)[index];
     return load_rare<T>(address, type, index);
+}
+
+/// The type of no element: which one it is is known when the kernel runs.
+static const int32_t any_type = -1;
+
+/// The same with a type that is known to the compiler, which so can read ahead.
+template <typename T, int32_t known> FUNCTION T load_of_type(uint64_t address, int32_t type, int64_t index) {
+    switch (known) {
+    case nnstore_kernel_f32: return (T)((const float *)address)[index];
+    case nnstore_kernel_f64: return (T)((const double *)address)[index];
+    case nnstore_kernel_f16: return (T)float_of_f16(((const uint16_t *)address)[index]);
+    case nnstore_kernel_bf16: return (T)float_of_bf16(((const uint16_t *)address)[index]);
+    default: return load<T>(address, type, index);
+    }
 }
 
 template <typename T> CALLED_FUNCTION void store_rare(uint64_t address, int32_t type, int64_t index, T value) {

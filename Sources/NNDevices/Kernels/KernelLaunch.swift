@@ -22,6 +22,11 @@ package struct Kernel: Hashable, Sendable {
     package static func extreme(isInteger: Bool) -> Kernel {
         Kernel(nnstore_reductions_kernels, isInteger ? "extreme_integer" : "extreme_float")
     }
+    /// Softmax of rows or its gradient; of long ones by a block of threads for each.
+    package static func softmax(_ type: String, isGradient: Bool, isLong: Bool) -> Kernel {
+        Kernel(
+            nnstore_rows_kernels, (isLong ? "long_" : "") + (isGradient ? "softmax_gradient_" : "softmax_") + type)
+    }
     /// Products of matrices.
     package static func product(_ type: String) -> Kernel { Kernel(nnstore_matrices_kernels, "product_" + type) }
     /// Elements by index.
@@ -41,8 +46,11 @@ package struct Kernel: Hashable, Sendable {
 }
 
 extension GPU {
-    /// Threads of a block, and the most blocks: kernels take several pieces of work a thread where there are more.
-    private static let blockSize = 256
+    /// Threads of a block, as `kernel.h` has them, and the most blocks: kernels take several pieces of work a thread where
+    /// there are more.
+    package static let blockSize = 256
+    /// Threads that can exchange values without waiting for others.
+    package static let warpSize = 32
     private static let mostBlocks = 1 << 16
 
     /// Begins a kernel in the compute lane.

@@ -33,13 +33,8 @@ private struct SoftmaxOperation {
         let axis = try x.axis(dimension, name)
         if axis != x.rank - 1 { return try self(x.transpose(axis, -1), -1).transpose(axis, -1) }
         let computing = try x.prepared(for: name)
-        let output: Tensor
-        if x.device.isGPU {
-            output = try noGrad { try composed(computing) }
-        } else {
-            output = try Tensor.unwritten(computing.dtype, x.shape, on: .cpu)
-            try rows(computing, nil, output)
-        }
+        let output = try Tensor.unwritten(computing.dtype, x.shape, on: x.device)
+        try rows(computing, nil, output)
         let result = try output.converted(to: x.dtype, name)
         if Tensor.isRecording([x]) {
             let saved = SavedValue(result, for: name)
@@ -50,37 +45,16 @@ private struct SoftmaxOperation {
 
     private func gradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
         let computing = try result.prepared(for: name)
-        if result.device.isGPU {
-            return try noGrad { try composedGradient(gradient.prepared(for: name), of: computing) }
-        }
-        let output = try Tensor.unwritten(computing.dtype, result.shape, on: .cpu)
+        let output = try Tensor.unwritten(computing.dtype, result.shape, on: result.device)
         try rows(computing, gradient.prepared(for: name), output)
         return output
     }
 
-    /// The rows by operations that GPUs have.
-    private func composed(_ x: Tensor) throws -> Tensor {
-        if x.count == 0 { return x }
-        let shifted = try BinaryOperation.subtract(x, x.max(-1, keepDimensions: true).values)
-        let exponentials = try UnaryOperation.exp(shifted)
-        let sums = try exponentials.sum([-1], keepDimensions: true)
-        return isLogarithm
-            ? try BinaryOperation.subtract(shifted, UnaryOperation.log(sums))
-            : try BinaryOperation.divide(exponentials, sums)
-    }
-
-    private func composedGradient(_ gradient: Tensor, of result: Tensor) throws -> Tensor {
-        if isLogarithm {
-            let share = try BinaryOperation.multiply(
-                UnaryOperation.exp(result), gradient.sum([-1], keepDimensions: true))
-            return try BinaryOperation.subtract(gradient, share)
-        }
-        let mean = try BinaryOperation.multiply(gradient, result).sum([-1], keepDimensions: true)
-        return try BinaryOperation.multiply(result, BinaryOperation.subtract(gradient, mean))
-    }
-
     /// Calculates the rows, or their gradients if there is one; everything is contiguous.
     private func rows(_ x: Tensor, _ gradient: Tensor?, _ output: Tensor) throws {
+        if x.device.isGPU {
+            return try GPURows.softmax(x, gradient: gradient, isLogarithm: isLogarithm, to: output, name)
+        }
         let length = x.shape.last!
         guard x.count > 0 else { return }
         let source = try x.elements(for: name)

@@ -8,8 +8,8 @@ enum GPUReductions {
     /// A sum is cut into parts, one for a thread, until there are as many threads or parts as these, or parts would be
     /// shorter. The shape alone decides.
     private static let enoughThreads = 1 << 18
-    private static let mostParts = 1 << 16
-    private static let shortestPart = 16
+    private static let mostParts = 1 << 18
+    private static let shortestPart = 64
 
     /// How many parts each of some results is made of.
     private static func parts(_ kept: Int, _ reduced: Int) -> Int {
