@@ -1,4 +1,4 @@
-"""Times what users would load weights to a GPU and calculate with: safetensors and PyTorch. Runs where torch and safetensors are, beside
+"""Times what users would load weights to a GPU and calculate with: safetensors and PyTorch. Runs where both are, beside
 gpu-check (scripts/bundle-gpu-check). Prints one JSON object a line."""
 
 import argparse

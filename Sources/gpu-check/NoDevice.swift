@@ -32,6 +32,7 @@ final class NoDevice: DeviceBacking, DeviceUpload {
 
     let deviceName = "no device"
     var device: ObjectIdentifier { ObjectIdentifier(buffers) }
+    var allocation: ObjectIdentifier { ObjectIdentifier(self) }
     let address: UInt64 = 0
     let padding: Int? = nil
 

@@ -14,7 +14,7 @@ static int new_block(uint64_t *address, size_t bytes) {
     if (bytes == 0) return invalid_value;
     if (bytes > settings.memory - used[device]) return out_of_memory;
     block *b = calloc(1, sizeof *b);
-    b->memory = malloc(bytes);
+    b->memory = take_memory(bytes);
     // What was never written must not look like anything.
     memset(b->memory, 0xA5, bytes);
     b->bytes = bytes;

@@ -1,12 +1,39 @@
 // Streams: threads that do one piece of work after another.
 // A part of cuda_test_driver.c.
 
+// Blocks stand side by side, as those of a driver's pool do: an access beyond one finds another, and has to be noticed.
+enum { alignment = 256 };
+static const size_t space_bytes = (size_t)64 << 30;
+static char *space;
+static size_t taken;
+
+static char *take_memory(size_t bytes) {
+    if (!space) {
+        void *made = mmap(NULL, space_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        if (made == MAP_FAILED) abort();
+        space = made;
+    }
+    if (!blocks) taken = 0;
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    if (bytes > space_bytes - taken) abort();
+    char *memory = space + taken;
+    taken += bytes;
+    return memory;
+}
+
+// Whole pages of it take no memory any more.
+static void give_back_memory(char *memory, size_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), start = ((uintptr_t)memory + page - 1) / page * page;
+    uintptr_t end = ((uintptr_t)memory + bytes) / page * page;
+    if (start < end) madvise((void *)start, end - start, MADV_DONTNEED);
+}
+
 static void release_block(block *b) {
     block **place = &blocks;
     while (*place != b) place = &(*place)->next;
     *place = b->next;
     used[b->device] -= b->bytes;
-    free(b->memory);
+    give_back_memory(b->memory, b->bytes);
     free(b);
 }
 

@@ -118,6 +118,22 @@ struct StagingTests {
         }
     }
 
+    @Test("copies to each allocation by itself, also where two stand side by side", arguments: [1 << 20, 256])
+    func allocations(byteCount: Int) throws {
+        try TestDriver.with { driver in
+            let tree = StateTree.list(
+                try (0..<5).map { seed in
+                    .tensor(
+                        try StateTensor(
+                            storage: Storage((0..<byteCount).map { UInt8(truncatingIfNeeded: $0 &* 3 &+ seed) }),
+                            layout: TensorLayout(.u8, shape: [byteCount])))
+                })
+            let copy = try DeviceStorage.$sharesBlocks.withValue(false) { try tree.copied(to: driver.gpus[0]) }
+            #expect(driver.calls("cuMemcpyHtoDAsync") == 5)
+            #expect(try StagingTests.contents(copy) == StagingTests.contents(tree))
+        }
+    }
+
     @Test("keeps the process's memory to the ring, which it makes once")
     func boundedMemory() throws {
         try TestDriver.with { driver in

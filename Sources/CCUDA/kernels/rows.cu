@@ -2,6 +2,10 @@
 
 #include "kernel.h"
 
+FUNCTION float exponential(float x) { return exp_of(x); }
+// Long, and used in many places.
+CALLED_FUNCTION double exponential(double x) { return exp_of(x); }
+
 struct Adding {
     static constexpr double nothing = 0;
     template <typename T> FUNCTION T of(T a, T b) { return a + b; }
@@ -34,8 +38,25 @@ template <unsigned lanes, typename Body> FUNCTION void each_row(const nnstore_ke
     for (uint64_t row = FIRST_INDEX / lanes; row < work.rows; row += INDEX_STEP / lanes) body(row * work.length);
 }
 
+/// As many elements are read before the first one is used.
+static const unsigned ahead = 8;
+
+/// Calls `body` with the number of the first of some elements of a row that a lane has, every `lanes`th one, and how many they
+/// are: mostly `ahead`, which the compiler then knows.
+template <unsigned lanes, typename Body> FUNCTION void each_few(uint64_t length, Body body) {
+    uint64_t first = LANE(lanes);
+    for (; first + (ahead - 1) * lanes < length; first += ahead * lanes) body(first, ahead);
+    if (first < length) body(first, (unsigned)((length - first + lanes - 1) / lanes));
+}
+
+/// Those elements; `filler` for the ones that are not there.
+template <unsigned lanes, typename T>
+FUNCTION void read(T (&values)[ahead], const T *from, uint64_t first, unsigned count, T filler) {
+#pragma unroll
+    for (unsigned i = 0; i < ahead; i++) values[i] = i < count ? from[first + i * lanes] : filler;
+}
+
 template <unsigned lanes, typename T> FUNCTION void softmax(const nnstore_kernel_rows &work) {
-    const uint64_t length = work.length;
     each_row<lanes>(work, [&](uint64_t start) {
         const T *from = (const T *)work.from + start;
         T *to = (T *)work.to + start;
@@ -43,46 +64,63 @@ template <unsigned lanes, typename T> FUNCTION void softmax(const nnstore_kernel
         // place, so that NaN stays what it is.
         T top = (T)-INFINITE;
         double sum = 0;
-        for (uint64_t first = LANE(lanes); first < length; first += 4 * lanes) {
-            T values[4];
+        each_few<lanes>(work.length, [&](uint64_t first, unsigned count) {
+            T values[ahead];
+            read<lanes>(values, from, first, count, (T)-INFINITE);
             T better = top;
-            for (unsigned i = 0; i < 4; i++) {
-                values[i] = first + i * lanes < length ? from[first + i * lanes] : (T)-INFINITE;
-                better = Largest::of(values[i], better);
-            }
+#pragma unroll
+            for (unsigned i = 0; i < ahead; i++) better = Largest::of(values[i], better);
             T base = better == (T)-INFINITE ? (T)0 : better;
-            if (better != top) sum *= (double)exp_of(top - base);
-            for (unsigned i = 0; i < 4; i++) sum += (double)exp_of(values[i] - base);
+            if (better != top) sum *= (double)exponential(top - base);
+            T part = 0;
+#pragma unroll
+            for (unsigned i = 0; i < ahead; i++) part += exponential(values[i] - base);
+            sum += (double)part;
             top = better;
-        }
+        });
         T all = together<Largest, lanes>(top);
         T base = all == (T)-INFINITE ? (T)0 : all;
         T own = top == (T)-INFINITE ? (T)0 : top;
-        T total = (T)together<Adding, lanes>(top == all ? sum : sum * (double)exp_of(own - base));
+        T total = (T)together<Adding, lanes>(top == all ? sum : sum * (double)exponential(own - base));
         T logarithm = work.is_logarithm ? log_of(total) : (T)0;
-        for (uint64_t i = LANE(lanes); i < length; i += lanes) {
-            T distance = from[i] - base;
-            to[i] = work.is_logarithm ? distance - logarithm : exp_of(distance) / total;
-        }
+        each_few<lanes>(work.length, [&](uint64_t first, unsigned count) {
+            T values[ahead];
+            read<lanes>(values, from, first, count, (T)0);
+#pragma unroll
+            for (unsigned i = 0; i < ahead; i++) {
+                T distance = values[i] - base;
+                T value = work.is_logarithm ? distance - logarithm : exponential(distance) / total;
+                if (i < count) to[first + i * lanes] = value;
+            }
+        });
     });
 }
 
 template <unsigned lanes, typename T> FUNCTION void softmax_gradient(const nnstore_kernel_rows &work) {
-    const uint64_t length = work.length;
     each_row<lanes>(work, [&](uint64_t start) {
         const T *result = (const T *)work.from + start, *gradient = (const T *)work.gradient + start;
         T *to = (T *)work.to + start;
-        double sums[4] = {0, 0, 0, 0};
-        for (uint64_t first = LANE(lanes); first < length; first += 4 * lanes) {
-            for (unsigned i = 0; i < 4; i++) {
-                uint64_t place = first + i * lanes;
-                if (place < length)
-                    sums[i] += (double)gradient[place] * (work.is_logarithm ? 1.0 : (double)result[place]);
+        double sum = 0;
+        each_few<lanes>(work.length, [&](uint64_t first, unsigned count) {
+            T results[ahead], gradients[ahead];
+            read<lanes>(gradients, gradient, first, count, (T)0);
+            read<lanes>(results, result, first, count, (T)0);
+#pragma unroll
+            for (unsigned i = 0; i < ahead; i++)
+                sum += (double)gradients[i] * (work.is_logarithm ? 1.0 : (double)results[i]);
+        });
+        T total = (T)together<Adding, lanes>(sum);
+        each_few<lanes>(work.length, [&](uint64_t first, unsigned count) {
+            T results[ahead], gradients[ahead];
+            read<lanes>(gradients, gradient, first, count, (T)0);
+            read<lanes>(results, result, first, count, (T)0);
+#pragma unroll
+            for (unsigned i = 0; i < ahead; i++) {
+                T slope = work.is_logarithm ? gradients[i] - exponential(results[i]) * total
+                                            : results[i] * (gradients[i] - total);
+                if (i < count) to[first + i * lanes] = slope;
             }
-        }
-        T total = (T)together<Adding, lanes>((sums[0] + sums[1]) + (sums[2] + sums[3]));
-        for (uint64_t i = LANE(lanes); i < length; i += lanes)
-            to[i] = work.is_logarithm ? gradient[i] - exp_of(result[i]) * total : result[i] * (gradient[i] - total);
+        });
     });
 }
 

@@ -68,6 +68,7 @@ package final class DeviceStorage: DeviceBacking {
 
     package var deviceName: String { memory.context.name }
     package var device: ObjectIdentifier { ObjectIdentifier(memory.context) }
+    package var allocation: ObjectIdentifier { ObjectIdentifier(memory) }
     package var address: UInt64 { memory.address + UInt64(offset) }
 
     package func snapshot(of range: Range<Int>) throws -> (any DeviceBacking)? {

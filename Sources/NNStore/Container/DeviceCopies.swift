@@ -11,7 +11,8 @@ struct DeviceCopy<Part: Sendable>: Sendable {
 struct DeviceCopies<Part: Sendable> {
     private(set) var copies: [DeviceCopy<Part>] = []
     private var uploads: [ObjectIdentifier: any DeviceUpload] = [:]
-    /// How many of the bytes behind the last copy are nobody's.
+    /// What the last copy goes to, and how many of the bytes behind it are nobody's.
+    private var allocation: ObjectIdentifier?
     private var padding = 0
 
     /// Adds `byteCount` bytes that go to a place in a storage.
@@ -25,8 +26,11 @@ struct DeviceCopies<Part: Sendable> {
             )
         }
         let address = backing.address + UInt64(offset)
-        defer { padding = offset + byteCount == backing.byteCount ? backing.padding ?? 0 : 0 }
-        if let last = copies.last, last.upload === upload, address >= last.address {
+        defer {
+            allocation = backing.allocation
+            padding = offset + byteCount == backing.byteCount ? backing.padding ?? 0 : 0
+        }
+        if let last = copies.last, allocation == backing.allocation, address >= last.address {
             let distance = Int(address - last.address)
             if distance >= last.byteCount, distance - last.byteCount <= padding,
                 distance + byteCount <= upload.largestCopy

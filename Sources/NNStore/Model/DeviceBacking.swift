@@ -8,6 +8,9 @@ package protocol DeviceBacking: AnyObject, StorageBacking {
     var device: ObjectIdentifier { get }
     /// Where the bytes begin in the device's memory.
     var address: UInt64 { get }
+    /// The same for all backings in one allocation of the device, and for no others: copies must not go beyond it, whatever
+    /// stands behind it.
+    var allocation: ObjectIdentifier { get }
     /// How many bytes behind the storage's own are nobody's, so that a copy may run over them into the next storage;
     /// `nil` if the storage stands alone.
     var padding: Int? { get }
