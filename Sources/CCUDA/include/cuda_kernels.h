@@ -121,6 +121,8 @@ typedef struct {
     int32_t size;
     /// Whether each element has its own index, or each position one for all of `outer` and `inner`.
     int32_t is_by_element;
+    /// Additions are shared out by index among so many threads; a power of two.
+    uint64_t parts;
 } nnstore_kernel_indexing;
 
 typedef struct {

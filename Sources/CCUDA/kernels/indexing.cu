@@ -32,17 +32,21 @@ KERNEL(gather, nnstore_kernel_indexing) {
     }
 }
 
-/// to[o, index, n] += from[o, i, n], in the order of i: no atomic additions, whose order would change from run to run.
+/// to[o, index, n] += from[o, i, n], in the order of i: no atomic additions, whose order would change from run to run. Each thread
+/// looks at all indices of a column, and adds at those that are its own.
 template <typename T> FUNCTION void add(const nnstore_kernel_indexing &work) {
     const int64_t *indices = (const int64_t *)work.indices;
     const T *from = (const T *)work.from;
     T *to = (T *)work.to;
-    EACH(column, work.outer * work.inner) {
+    const uint64_t columns = work.outer * work.inner;
+    EACH(number, columns * work.parts) {
+        uint64_t column = number % columns, part = number / columns;
         uint64_t n = column % work.inner, o = column / work.inner;
         for (uint64_t i = 0; i < work.index_extent; i++) {
             uint64_t position = (o * work.index_extent + i) * work.inner + n;
             uint64_t index = checked(work, indices[work.is_by_element ? position : i]);
-            if (work.extent) to[(o * work.extent + index) * work.inner + n] += from[position];
+            if (!work.extent || (index & (work.parts - 1)) != part) continue;
+            to[(o * work.extent + index) * work.inner + n] += from[position];
         }
     }
 }

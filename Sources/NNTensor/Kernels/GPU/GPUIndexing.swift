@@ -16,6 +16,16 @@ enum GPUIndexing {
             .gather, extents[0] * extents[2] * extents[3], work, keeping: [from.storage, at.storage, to.storage])
     }
 
+    /// As many threads are enough for a device, and more than these for one column would only read its indices.
+    private static let enoughThreads = 1 << 16
+    private static let mostParts = 64
+
+    /// Among how many threads the additions of a column are shared out: a power of two.
+    private static func parts(columns: Int, indices: Int) -> Int {
+        let most = min(mostParts, indices, enoughThreads / max(columns, 1))
+        return most < 2 ? 1 : 1 << (Int.bitWidth - 1 - most.leadingZeroBitCount)
+    }
+
     /// Adds elements of F32 or F64 to those that indices name.
     static func add(
         _ source: Tensor, at indices: Tensor, to result: Tensor, _ extents: [Int], isByElement: Bool,
@@ -24,9 +34,12 @@ enum GPUIndexing {
         let places = try indices.isContiguous ? indices : indices.copied(operation)
         let (from, at) = (try GPUTensor(source, operation), try GPUTensor(places, operation))
         let to = try GPUTensor(writing: result, operation)
-        let work = try arguments(from, at, to, extents, isByElement)
+        var work = try arguments(from, at, to, extents, isByElement)
+        let columns = extents[0] * extents[3]
+        let parts = parts(columns: columns, indices: extents[2])
+        work.parts = UInt64(parts)
         try to.gpu.launch(
-            .addAt(GPUTensor.suffix(to.type)), extents[0] * extents[3], work,
+            .addAt(GPUTensor.suffix(to.type)), columns * parts, work,
             keeping: [from.storage, at.storage, to.storage])
     }
 
