@@ -322,6 +322,28 @@ struct CommandTests {
         #expect(try FileManager.default.contentsOfDirectory(atPath: disk) == [])
     }
 
+    @Test("recover saves what is sound, says what is lost, and marks the result")
+    func recovery() throws {
+        let path = try container()
+        // The bytes of storages begin at the second block of 4,096 bytes.
+        var bytes = try Data(contentsOf: URL(fileURLWithPath: path))
+        bytes[4096 + 8] ^= 1
+        let damaged = path + ".damaged.nnck"
+        try bytes.write(to: URL(fileURLWithPath: damaged))
+        #expect(try Tool.run("verify", damaged).status == 1)
+        let sound = path + ".sound.nnck"
+        let outcome = try Tool.run("recover", damaged, "-o", sound)
+        #expect(outcome.status == 1, "\(outcome.error)")
+        #expect(outcome.output.contains("saved, verified") && outcome.output.contains("  lost: "))
+        #expect(try Tool.run("verify", sound).status == 0)
+        #expect(try Tool.run("list", sound).output.contains("what could be saved of a damaged container; lost: "))
+        let again = try Tool.run("recover", damaged, "-o", damaged, "--force")
+        #expect(again.status == 2 && again.error.contains("the damaged container itself"))
+        #expect(try Data(contentsOf: URL(fileURLWithPath: damaged)) == bytes)
+        let whole = try Tool.run("recover", path, "-o", sound, "--force", "--json")
+        #expect(whole.status == 0 && whole.output.contains("\"problems\": 0"))
+    }
+
     @Test("output that can't be written is a failure")
     func lostOutput() throws {
         let path = try container()

@@ -17,6 +17,8 @@ public struct VerificationReport: Sendable {
     public fileprivate(set) var problems: [Problem] = []
     /// How many storages the index names.
     public fileprivate(set) var storageCount = 0
+    /// The ids of those that have a problem of their own.
+    package fileprivate(set) var damagedStorages: Set<Int> = []
     /// How many of them have no problem of their own.
     public fileprivate(set) var soundStorageCount = 0
 
@@ -124,6 +126,7 @@ private struct Verification {
             }
         }
         report.storageCount = storages.count
+        report.damagedStorages = unsound
         report.soundStorageCount = storages.count - unsound.count
     }
 

@@ -172,6 +172,11 @@ struct ListCommand: ParsableCommand {
             Terminal.print("metadata: \(metadata.prefix(5).joined(separator: ", "))\(more)")
         }
         if let summary = try moduleSummary(opened) { Terminal.print(summary) }
+        if let lost = LibraryMetadata.lostTensors(try opened.metadata()) {
+            let names = lost.isEmpty ? "no tensor" : lost.prefix(5).map(printable).joined(separator: ", ")
+            let more = lost.count > 5 ? " and \(lost.count - 5) more" : ""
+            Terminal.print("what could be saved of a damaged container; lost: \(names)\(more)")
+        }
         let names = listing.aliasGroups.reduce(0) { $0 + $1.count }
         Terminal.print(
             "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"

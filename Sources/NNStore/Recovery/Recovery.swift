@@ -1,0 +1,188 @@
+/// What was saved of a damaged container, and what was not.
+public struct RecoveryReport: Sendable {
+    /// A tensor that could not be saved.
+    public struct LostTensor: Sendable {
+        /// The flat name.
+        public let name: String
+        /// dtype, shape, strides and offset.
+        public let layout: TensorLayout
+        /// What is wrong with its bytes.
+        public let reason: String
+    }
+
+    /// How many tensors the damaged container names.
+    public let tensorCount: Int
+    /// The ones that could not be saved, in the container's order.
+    public let lost: [LostTensor]
+    /// Whether the metadata could not be read, and is lost as well.
+    public let isMetadataLost: Bool
+    /// Everything that full verification found.
+    public let problems: [Problem]
+}
+
+extension Checkpoint {
+    /// Saves what is sound of a damaged container as a new one, which is verified before it takes its place.
+    ///
+    /// Every tensor whose bytes are what they should be is saved, with the sharing that it had; of a storage that several
+    /// tensors look at, those whose part is sound. Lost tensors are left out of dictionaries and records, and are null in lists
+    /// and tuples, so that what follows keeps its place. The metadata of the result says what it is, under `nnck.recovered` (spec
+    /// section 8). Where the index itself can't be read, nothing is written.
+    ///
+    /// - Parameters:
+    ///   - path: where the new container goes; another file than the damaged one.
+    ///   - options: as for saving. Progress is that of saving.
+    /// - Returns: what was lost; nothing, if the container is sound.
+    /// - Throws: ``StoreError/damaged(file:problem:)`` if the tree can't be read; ``StoreError/invalidArgument(reason:)`` if no
+    ///   tensor is left; and what saving throws.
+    @discardableResult
+    public func recover(to path: String, options: SaveOptions = SaveOptions()) throws -> RecoveryReport {
+        if let there = try SystemCall.status(path), let own = try SystemCall.status(source.name),
+            there.device == own.device, there.inode == own.inode
+        {
+            throw StoreError.invalidArgument(
+                reason: "\(path) is the damaged container itself, which stays as it is; name another file")
+        }
+        let sound = try soundPart(options)
+        try Checkpoint.save(sound.state, metadata: sound.metadata, to: path, options: options)
+        return sound.report
+    }
+
+    /// What ``recover(to:options:)`` saves.
+    func soundPart(
+        _ options: SaveOptions = SaveOptions()
+    ) throws -> (state: StateTree, metadata: StateTree, report: RecoveryReport) {
+        let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
+        let entries = try tensors
+        let state = try state()
+        let reasons = try TensorDamage.reasons(verification, entries, state.tensors.map(\.tensor))
+        guard entries.isEmpty || reasons.count < entries.count else {
+            throw StoreError.invalidArgument(
+                reason: "\(source.name): none of its \(entries.count) tensors is sound, so there is nothing to save")
+        }
+        var metadata = StateDictionary()
+        var isMetadataLost = false
+        do throws(StoreError) {
+            if case .dictionary(let read) = try self.metadata { metadata = read }
+        } catch {
+            guard case .damaged = error else { throw error }
+            isMetadataLost = true
+        }
+        let report = RecoveryReport(
+            tensorCount: entries.count,
+            lost: entries.enumerated().compactMap { number, entry in
+                reasons[number].map { RecoveryReport.LostTensor(name: entry.name, layout: entry.layout, reason: $0) }
+            },
+            isMetadataLost: isMetadataLost, problems: verification.problems)
+        if !report.problems.isEmpty { LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata) }
+        var next = 0
+        let kept = try (state.without(Set(reasons.keys), &next) ?? .null).readingOnlyWhatIsSeen()
+        return (kept, .dictionary(metadata), report)
+    }
+}
+
+/// Which tensors of a container can't be read as they were saved.
+private enum TensorDamage {
+    /// As many bytes are read at a time.
+    private static let piece = 4 << 20
+
+    /// What is wrong with tensors, by their numbers.
+    static func reasons(
+        _ verification: VerificationReport, _ entries: [TensorEntry], _ tensors: [StateTensor]
+    ) throws -> [Int: String] {
+        var numbers: [Int: [Int]] = [:]
+        for (number, entry) in entries.enumerated() where verification.damagedStorages.contains(entry.storage) {
+            numbers[entry.storage, default: []].append(number)
+        }
+        var reasons: [Int: String] = [:]
+        for numbers in numbers.values {
+            for number in numbers { reasons[number] = try problem(of: tensors[number]) }
+            if numbers.allSatisfy({ reasons[$0] == nil }) {
+                // Every byte can be read, and yet verification found something: nobody knows which bytes are the right ones.
+                for number in numbers { reasons[number] = "its storage is not what the index says of it" }
+            }
+        }
+        return reasons
+    }
+
+    /// What is wrong with the bytes that a tensor spans, if anything.
+    private static func problem(of tensor: StateTensor) throws -> String? {
+        var start = tensor.layout.byteRange.lowerBound
+        let end = tensor.layout.byteRange.upperBound
+        var bytes = [UInt8](repeating: 0, count: min(piece, end - start))
+        while start < end {
+            let count = min(piece, end - start)
+            if count < bytes.count { bytes.removeLast(bytes.count - count) }
+            do {
+                try bytes.withMutableRawSpan { try tensor.storage.read(start..<start + count, into: &$0) }
+            } catch let error as StoreError {
+                guard case .damaged(_, let problem) = error else { throw error }
+                return problem.message
+            }
+            start += count
+        }
+        return nil
+    }
+}
+
+extension StateTree {
+    /// The tree without the tensors of the given numbers, in the order of ``tensors``; `nil` if it is one of them.
+    fileprivate func without(_ lost: Set<Int>, _ next: inout Int) -> StateTree? {
+        func kept(_ entries: StateDictionary, _ next: inout Int) -> StateDictionary {
+            var kept: [(StateKey, StateTree)] = []
+            for (key, child) in entries {
+                if let child = child.without(lost, &next) { kept.append((key, child)) }
+            }
+            return StateDictionary(keyed: kept, tag: entries.tag)
+        }
+        func placed(_ elements: [StateTree], _ next: inout Int) -> [StateTree] {
+            elements.map { $0.without(lost, &next) ?? .null }
+        }
+        switch self {
+        case .dictionary(let entries): return .dictionary(kept(entries, &next))
+        case .record(let type, let entries): return .record(type: type, kept(entries, &next))
+        case .list(let elements, let tag): return .list(placed(elements, &next), tag: tag)
+        case .tuple(let elements, let tag): return .tuple(placed(elements, &next), tag: tag)
+        case .tensor:
+            defer { next += 1 }
+            return lost.contains(next) ? Optional.none : self
+        default: return self
+        }
+    }
+}
+
+extension StateTree {
+    /// The tree over storages of which only the bytes that tensors span are read; others may be damaged.
+    fileprivate func readingOnlyWhatIsSeen() throws -> StateTree {
+        var seen: [Storage: RangeSet<Int>] = [:]
+        for (_, tensor) in tensors {
+            seen[tensor.storage, default: RangeSet()].insert(contentsOf: tensor.layout.byteRange)
+        }
+        var storages: [Storage: Storage] = [:]
+        for (storage, ranges) in seen {
+            storages[storage] = Storage(backing: SeenBytes(storage: storage, seen: ranges))
+        }
+        return try mapTensors { (tensor) throws(StoreError) in
+            var tensor = tensor
+            tensor.storage = storages[tensor.storage]!
+            return tensor
+        }
+    }
+}
+
+/// The bytes of a storage that tensors span, and zeros instead of the others.
+private struct SeenBytes: StorageBacking {
+    let storage: Storage
+    let seen: RangeSet<Int>
+
+    var byteCount: Int { storage.byteCount }
+
+    func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws {
+        try Memory.withBorrowed(&destination) { memory in
+            memory.withMutableBytes(in: 0..<range.count) { $0.zero() }
+            for part in seen.intersection(RangeSet(range)).ranges {
+                let place = part.lowerBound - range.lowerBound
+                try memory.withMutableBytes(in: place..<place + part.count) { try storage.read(part, into: &$0) }
+            }
+        }
+    }
+}

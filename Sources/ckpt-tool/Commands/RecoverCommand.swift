@@ -1,0 +1,83 @@
+import ArgumentParser
+import NNInterop
+import NNStore
+
+struct RecoverCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "recover",
+        abstract: "Saves what is sound of a damaged container as a new one, and says what is lost.",
+        discussion: """
+            Every tensor whose bytes have their checksums is saved, with the sharing that it had. Lost ones are left out of \
+            dictionaries, and are null in lists; the new container's metadata names them under nnck.recovered. The new file is \
+            read back and verified before it takes its place; the damaged one is not touched. Where the index can't be \
+            read, nothing can be saved.
+
+            Exits with 1 if something was lost, also when the rest was saved.
+
+            Examples:
+              ckpt-tool recover damaged.nnck -o sound.nnck
+              ckpt-tool recover damaged.nnck -o sound.nnck --json
+            """)
+
+    @Argument(help: "The damaged container.", completion: .file(extensions: ["nnck"]))
+    var file: String
+
+    @Option(
+        name: .shortAndLong, help: ArgumentHelp("The container to write.", valueName: "destination"),
+        completion: .file(extensions: ["nnck"]))
+    var output: String
+
+    @OptionGroup var destination: DestinationOptions
+
+    @Flag(help: "Print one JSON object.")
+    var json = false
+
+    func validate() throws {
+        guard output != "-" else {
+            throw ValidationError(
+                "what is saved is read back and verified, so it goes to a file, not to standard output")
+        }
+    }
+
+    func run() throws {
+        let checkpoint = try Checkpoint.open(file)
+        let progress = ProgressLine("recover \(printable(file))", quiet: json)
+        let options = SaveOptions(
+            compression: try checkpoint.compression ?? .fast, existing: destination.existing, verifies: true
+        ) { progress.update($0, $1) }
+        defer { progress.finish() }
+        let report = try checkpoint.recover(to: output, options: options)
+        progress.finish()
+        if json { printJSON(report) } else { print(report) }
+        if !report.lost.isEmpty || report.isMetadataLost { throw ExitCode(Failure.badFile) }
+    }
+
+    private func print(_ report: RecoveryReport) {
+        let saved = report.tensorCount - report.lost.count
+        if report.problems.isEmpty {
+            return Terminal.print("\(printable(file)) is sound; \(printable(output)) has all that is in it")
+        }
+        Terminal.print(
+            "\(printable(output)): \(saved) of \(Quantities.count(report.tensorCount, "tensor")) saved, verified")
+        for tensor in report.lost {
+            Terminal.print(
+                "  lost: \(printable(tensor.name))  \(tensor.layout.dtype.name) \(tensor.layout.shape): "
+                    + printable(tensor.reason))
+        }
+        if report.isMetadataLost { Terminal.print("  lost: the metadata") }
+    }
+
+    private func printJSON(_ report: RecoveryReport) {
+        JSONOutput.print([
+            "file": .string(file), "output": .string(output), "tensors": .integer(report.tensorCount),
+            "lost": .array(
+                report.lost.map { tensor in
+                    .object([
+                        "name": .string(tensor.name), "dtype": .string(tensor.layout.dtype.name),
+                        "shape": .array(tensor.layout.shape.map { .integer($0) }), "reason": .string(tensor.reason),
+                    ])
+                }),
+            "metadata_lost": .bool(report.isMetadataLost), "problems": .integer(report.problems.count),
+        ])
+    }
+}
