@@ -11,12 +11,13 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenbla
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-torch test-exhaustive test-kill fuzz bench gpu-check-bundle format lint clean
+.PHONY: help build demo test test-torch test-asan test-exhaustive test-kill fuzz bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
+	@echo "make test-asan         all tests under AddressSanitizer, with leaks (about half an hour)"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers of all formats (SECONDS=60 each)"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
@@ -58,6 +59,13 @@ test-torch:
 	.venv/bin/pip install --quiet --disable-pip-version-check torch
 	$(SWIFT) build --build-tests
 	$(SWIFT) test --skip-build --disable-xctest --filter ForeignPeerTests
+
+test-asan:
+	$(call install,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory .venv/complete
+	$(SWIFT) build --build-tests --sanitize=address --scratch-path .build-asan
+	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/alive-at-exit.txt:print_suppressions=0 \
+		$(SWIFT) test --skip-build --disable-xctest --sanitize=address --scratch-path .build-asan
 
 test-exhaustive:
 	$(call install,$(TEST_PACKAGES))
