@@ -1,9 +1,11 @@
 import CCUDA
 import NNStore
+import Synchronization
 
 /// Memory of this process whose pages stay where they are, so that devices copy from and to it by themselves.
 enum PinnedMemory {
     private static let touchedAtOnce = 1 << 20
+    private static let ofLostDevices = Mutex<[Memory]>([])
 
     /// Pinned memory that all devices of the context's driver can use.
     ///
@@ -30,7 +32,7 @@ enum PinnedMemory {
                     unsafe functions.unregisterHostMemory(memory.address!)
                 }
                 // A device that was lost may still be copying, so the memory stays for the life of the process.
-                if unregistered == nil || !context.isUsable { _ = unsafe Unmanaged.passRetained(memory) }
+                if unregistered == nil || !context.isUsable { ofLostDevices.withLock { $0.append(memory) } }
             }
         }
         return try context.with { functions throws(DeviceError) in

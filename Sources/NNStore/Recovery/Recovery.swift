@@ -32,8 +32,8 @@ extension Checkpoint {
     ///   - path: where the new container goes; another file than the damaged one.
     ///   - options: as for saving. Progress is that of saving.
     /// - Returns: what was lost; nothing, if the container is sound.
-    /// - Throws: ``StoreError/damaged(file:problem:)`` if the tree can't be read; ``StoreError/invalidArgument(reason:)`` if no
-    ///   tensor is left; and what saving throws.
+    /// - Throws: ``StoreError/damaged(file:problem:)`` if the tree can't be read or no tensor is left;
+    ///   ``StoreError/invalidArgument(reason:)`` if `path` is the damaged container; and what saving throws.
     @discardableResult
     public func recover(to path: String, options: SaveOptions = SaveOptions()) throws -> RecoveryReport {
         if let there = try SystemCall.status(path), let own = try SystemCall.status(source.name),
@@ -56,8 +56,9 @@ extension Checkpoint {
         let state = try state()
         let reasons = try TensorDamage.reasons(verification, entries, state.tensors.map(\.tensor))
         guard entries.isEmpty || reasons.count < entries.count else {
-            throw StoreError.invalidArgument(
-                reason: "\(source.name): none of its \(entries.count) tensors is sound, so there is nothing to save")
+            throw StoreError.damaged(
+                file: source.name,
+                problem: Problem(.chunk, "none of its \(entries.count) tensors is sound, so there is nothing to save"))
         }
         var metadata = StateDictionary()
         var isMetadataLost = false
