@@ -17,7 +17,7 @@ help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
-	@echo "make test-asan         all tests under AddressSanitizer, with leaks (about half an hour)"
+	@echo "make test-asan         all tests under AddressSanitizer, with leaks (about a quarter of an hour)"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers of all formats (SECONDS=60 each)"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"

@@ -32,8 +32,8 @@ KERNEL(gather, nnstore_kernel_indexing) {
     }
 }
 
-/// to[o, index, n] += from[o, i, n], in the order of i: no atomic additions, whose order would change from run to run. Each thread
-/// looks at all indices of a column, and adds at those that are its own.
+/// to[o, index, n] += from[o, i, n], in the order of i: no atomic additions, whose order would change from run to run.
+/// Each thread looks at all indices of a column, and adds at those that are its own.
 template <typename T> FUNCTION void add(const nnstore_kernel_indexing &work) {
     const int64_t *indices = (const int64_t *)work.indices;
     const T *from = (const T *)work.from;

@@ -9,7 +9,8 @@ struct TorchPickler {
     private var modules: [ModuleVersions.Module]
     private var modulePaths: Set<StateKey>
     /// What dictionaries have as objects beside the versions of modules, by their paths.
-    private var attributes: StateDictionary
+    private let attributes: StateDictionary
+    private var writtenAttributes: Set<StateKey> = []
     /// Storages that tensors of several dtypes look into, which only an untyped storage can be.
     let untyped: Set<Storage>
 
@@ -27,9 +28,9 @@ struct TorchPickler {
     mutating func write(_ state: StateTree) throws {
         try write(state, StatePath())
         writer.finish()
-        if let unused = attributes.first {
+        if let unused = attributes.keys.first(where: { !writtenAttributes.contains($0) }) {
             report.dropped.append(
-                "attributes of \(attributes.count) dictionaries: \(quoted(unused.key.description)) and what follows it are none of the state"
+                "attributes of \(attributes.count - writtenAttributes.count) dictionaries: \(quoted(unused.description)) and what follows it are none of the state"
             )
         }
         if let module = modules.first {
@@ -151,8 +152,7 @@ struct TorchPickler {
     private mutating func takeAttributes(at path: StatePath) -> [StateTree]? {
         if attributes.isEmpty { return nil }
         let key = StateKey.text(path.description)
-        guard let noted = attributes[key] else { return nil }
-        attributes = StateDictionary(keyed: attributes.filter { $0.key != key }.map { ($0.key, $0.value) })
+        guard let noted = attributes[key], writtenAttributes.insert(key).inserted else { return nil }
         if case .list(let states, nil) = noted { return states }
         return [noted]
     }

@@ -52,9 +52,9 @@ extension Checkpoint {
         _ options: SaveOptions = SaveOptions()
     ) throws -> (state: StateTree, metadata: StateTree, report: RecoveryReport) {
         let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
-        let entries = try tensors
-        let state = try state()
-        let reasons = try TensorDamage.reasons(verification, entries, state.tensors.map(\.tensor))
+        let (entries, state) = try readTree()
+        let tensors = state.tensors.map(\.tensor)
+        let reasons = try TensorDamage.reasons(verification, entries, tensors)
         guard entries.isEmpty || reasons.count < entries.count else {
             throw StoreError.damaged(
                 file: source.name,
@@ -76,52 +76,65 @@ extension Checkpoint {
             isMetadataLost: isMetadataLost, problems: verification.problems)
         if !report.problems.isEmpty { LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata) }
         var next = 0
-        let kept = try (state.without(Set(reasons.keys), &next) ?? .null).readingOnlyWhatIsSeen()
+        let damaged = Set(reasons.keys.map { tensors[$0].storage })
+        let kept = try (state.without(Set(reasons.keys), &next) ?? .null).readingOnlyWhatIsSeen(of: damaged)
         return (kept, .dictionary(metadata), report)
+    }
+
+    /// The names and the tree, with an error that says what their damage means.
+    private func readTree() throws(StoreError) -> ([TensorEntry], StateTree) {
+        do throws(StoreError) {
+            return (try tensors, try state())
+        } catch {
+            guard case .damaged(let file, let problem) = error else { throw error }
+            throw StoreError.damaged(
+                file: file,
+                problem: Problem(
+                    problem.kind,
+                    problem.message
+                        + "; without it nobody knows which bytes are which tensor's, so nothing can be recovered",
+                    tensor: problem.tensor, offset: problem.offset))
+        }
     }
 }
 
 /// Which tensors of a container can't be read as they were saved.
 private enum TensorDamage {
-    /// As many bytes are read at a time.
-    private static let piece = 4 << 20
-
-    /// What is wrong with tensors, by their numbers.
+    /// What is wrong with tensors, by their numbers. Each damaged storage is read once, however many tensors look at it.
     static func reasons(
         _ verification: VerificationReport, _ entries: [TensorEntry], _ tensors: [StateTensor]
     ) throws -> [Int: String] {
-        var numbers: [Int: [Int]] = [:]
-        for (number, entry) in entries.enumerated() where verification.damagedStorages.contains(entry.storage) {
-            numbers[entry.storage, default: []].append(number)
-        }
+        var damage: [Int: [(range: Range<Int>, reason: String)]] = [:]
         var reasons: [Int: String] = [:]
-        for numbers in numbers.values {
-            for number in numbers { reasons[number] = try problem(of: tensors[number]) }
-            if numbers.allSatisfy({ reasons[$0] == nil }) {
+        for (number, entry) in entries.enumerated() where verification.damagedStorages.contains(entry.storage) {
+            let parts = try damage[entry.storage] ?? damagedParts(of: tensors[number].storage)
+            damage[entry.storage] = parts
+            if parts.isEmpty {
                 // Every byte can be read, and yet verification found something: nobody knows which bytes are the right ones.
-                for number in numbers { reasons[number] = "its storage is not what the index says of it" }
+                reasons[number] = "its storage is not what the index says of it"
+            } else {
+                let range = tensors[number].layout.byteRange
+                reasons[number] = parts.first { $0.range.overlaps(range) }?.reason
             }
         }
         return reasons
     }
 
-    /// What is wrong with the bytes that a tensor spans, if anything.
-    private static func problem(of tensor: StateTensor) throws -> String? {
-        var start = tensor.layout.byteRange.lowerBound
-        let end = tensor.layout.byteRange.upperBound
-        var bytes = [UInt8](repeating: 0, count: min(piece, end - start))
-        while start < end {
-            let count = min(piece, end - start)
-            if count < bytes.count { bytes.removeLast(bytes.count - count) }
+    /// The chunks of a storage that can't be read, and why.
+    private static func damagedParts(of storage: Storage) throws -> [(range: Range<Int>, reason: String)] {
+        var parts: [(range: Range<Int>, reason: String)] = []
+        var bytes = [UInt8](repeating: 0, count: min(FileLayout.chunkSize, storage.byteCount))
+        for sequence in 0..<FileLayout.chunkCount(storageSize: storage.byteCount) {
+            let range = FileLayout.chunkRange(sequence, storageSize: storage.byteCount)
+            if range.count < bytes.count { bytes.removeLast(bytes.count - range.count) }
             do {
-                try bytes.withMutableRawSpan { try tensor.storage.read(start..<start + count, into: &$0) }
+                try bytes.withMutableRawSpan { try storage.read(range, into: &$0) }
             } catch let error as StoreError {
                 guard case .damaged(_, let problem) = error else { throw error }
-                return problem.message
+                parts.append((range, problem.message))
             }
-            start += count
         }
-        return nil
+        return parts
     }
 }
 
@@ -152,19 +165,17 @@ extension StateTree {
 }
 
 extension StateTree {
-    /// The tree over storages of which only the bytes that tensors span are read; others may be damaged.
-    fileprivate func readingOnlyWhatIsSeen() throws -> StateTree {
+    /// The tree over storages of which, if they are among `damaged`, only the bytes that tensors span are read.
+    fileprivate func readingOnlyWhatIsSeen(of damaged: Set<Storage>) throws -> StateTree {
         var seen: [Storage: RangeSet<Int>] = [:]
-        for (_, tensor) in tensors {
+        for (_, tensor) in tensors where damaged.contains(tensor.storage) {
             seen[tensor.storage, default: RangeSet()].insert(contentsOf: tensor.layout.byteRange)
         }
-        var storages: [Storage: Storage] = [:]
-        for (storage, ranges) in seen {
-            storages[storage] = Storage(backing: SeenBytes(storage: storage, seen: ranges))
-        }
+        let partial = Dictionary(
+            uniqueKeysWithValues: seen.map { ($0, Storage(backing: SeenBytes(storage: $0, seen: $1))) })
         return try mapTensors { (tensor) throws(StoreError) in
             var tensor = tensor
-            tensor.storage = storages[tensor.storage]!
+            tensor.storage = partial[tensor.storage] ?? tensor.storage
             return tensor
         }
     }
