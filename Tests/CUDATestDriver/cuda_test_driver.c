@@ -63,7 +63,10 @@ __attribute__((visibility("default"))) int cuGetProcAddress_v2(
 // MARK: What tests say and ask
 
 int cuda_test_in_child(int (*body)(void)) {
+    // A lock that another thread holds at this moment would stay locked in the child for ever.
+    pthread_mutex_lock(&lock);
     pid_t child = fork();
+    pthread_mutex_unlock(&lock);
     if (child == 0) _exit(body());
     int status = 0;
     if (child < 0 || waitpid(child, &status, 0) != child) return -1;
