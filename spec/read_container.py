@@ -33,8 +33,10 @@ PAGE = 4096
 CHUNK = 1 << 20
 I64_MAX = (1 << 63) - 1
 MAJORS = (1, 2)
-KNOWN_REQUIRED, KNOWN_OPTIONAL = 0, 1  # masks of feature bits
+KNOWN_REQUIRED, KNOWN_OPTIONAL = 0, 3  # masks of feature bits
+REFERENCED, INDEX_COPY = 1, 2  # the optional ones
 HEADER_MAGIC, TAIL_MAGIC, END_MARK = b"\x89NNStore\r\n\x1a\n", b"\x89NNStail\r\n\x1a\n", b"Start-Of-SQLite3-"
+COPY_MAGIC, COPY_GROUP = b"\x89NNScopy\r\n\x1a\n", 16 * PAGE
 MAX_DEPTH, MAX_DIMENSIONS = 200, 64
 MAX_SIZE = 1 << 60  # bytes of a storage, and what a tensor has and reaches, in elements and bytes
 MAX_NAME, MAX_VALUE = 1 << 20, 999_000_000  # bytes of a key or tag, and of a value
@@ -223,6 +225,19 @@ class Storage:
     chunks: list[Chunk] = field(default_factory=list)
 
 
+def decode_frame(data: bytes, size: int, what: str, section: str) -> bytes:
+    """Section 1. In the frame's descriptor 20 hex is single segment, 08 reserved, 04 checksum, 03 dictionary."""
+    prescribed = data[:4] == b"\x28\xb5\x2f\xfd" and len(data) > 4 and data[4] & 0x2F == 0x20
+    require(prescribed, section, f"{what} is not a zstd frame of the prescribed form")
+    try:
+        require(zstandard.frame_content_size(data) == size, section, f"{what} has another content size")
+        decoded = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
+    except zstandard.ZstdError as error:
+        raise FormatError(f"{what} can't be decoded: {error} (section {section})") from None
+    require(len(decoded) == size, section, f"{what} decodes to {len(decoded)} bytes instead of {size}")
+    return decoded
+
+
 class Container(contextlib.ExitStack):
     """An opened container, to be closed: its whole index is read and checked, chunks are read when asked for.
 
@@ -285,7 +300,7 @@ class Container(contextlib.ExitStack):
         require(agree, "2.2", "tail, end mark and size do not agree")
         annex = offset - PAGE - fields.chunks_end
         require(fields.chunks_end >= PAGE and annex >= 0, "2.2", "the chunk area does not end between header and tail")
-        claimed = fields.optional & ~KNOWN_OPTIONAL
+        claimed = fields.optional & ~REFERENCED
         require(claimed or annex < PAGE, "2.4", "no feature claims the annex, but it is longer than alignment needs")
         return fields
 
@@ -499,16 +514,7 @@ class Container(contextlib.ExitStack):
         data = self.read(position, part.encoded)
         require(xxh64(data) == part.hash, "7", f"the bytes of {chunk.what} are damaged")
         if part.coding == FRAME:
-            # Section 1. In the frame's descriptor 20 hex is single segment, 08 reserved, 04 checksum, 03 dictionary.
-            prescribed = data[:4] == b"\x28\xb5\x2f\xfd" and len(data) > 4 and data[4] & 0x2F == 0x20
-            require(prescribed, "7", f"{chunk.what} is not a zstd frame of the prescribed form")
-            try:
-                size = zstandard.frame_content_size(data)
-                require(size == part.decoded, "7", f"the frame of {chunk.what} has another content size")
-                data = zstandard.ZstdDecompressor().decompress(data, allow_extra_data=False)
-            except zstandard.ZstdError as error:
-                raise FormatError(f"the frame of {chunk.what} can't be decoded: {error} (section 7)") from None
-            require(len(data) == size, "7", f"{chunk.what} decodes to {len(data)} bytes instead of {size}")
+            data = decode_frame(data, part.decoded, f"the frame of {chunk.what}", "7")
         return data
 
     def read_storage(self, number: int) -> bytes:
@@ -585,8 +591,44 @@ class Container(contextlib.ExitStack):
             end = max(end, chunk.offset + chunk.length)
         if end != self.tail.chunks_end:
             yield f"the chunk area ends at {end}, not at {self.tail.chunks_end} (section 2.2)"
-        if not self.tail.optional & ~KNOWN_OPTIONAL and not self._is_zero(end, self.tail.index_offset - PAGE):
+        used = self.tail.chunks_end
+        if self.tail.optional & INDEX_COPY:
+            try:
+                used = self._verify_index_copy()
+            except FormatError as error:
+                yield str(error)
+                return
+        if not self.tail.optional & ~KNOWN_OPTIONAL and not self._is_zero(used, self.tail.index_offset - PAGE):
             yield "the annex is not zero (section 2.4)"
+
+    def _verify_index_copy(self) -> int:
+        """Section 2.5. Returns where the copy ends."""
+        start, limit = -self.tail.chunks_end // PAGE * -PAGE, self.tail.index_offset - PAGE
+        require(self._is_zero(self.tail.chunks_end, start), "2.5", "bytes before the copy of the index are not zero")
+        groups = -(-self.tail.index_size // COPY_GROUP)
+        size = 128 + 12 * groups
+        require(start + size + 16 <= limit, "2.5", "there is no room for the copy of the index")
+        record, digest = self.read(start, size), self.read(start + size, 16)
+        magic, zero, offset, length, fields = struct.unpack_from("<12sIQQ96s", record)
+        require(magic == COPY_MAGIC and zero == 0 and offset == start, "2.5", "no copy of the index begins the annex")
+        require(fields == self.read(limit, 96), "2.5", "the copy of the index is of another one")
+        require(xxh128(record) == digest, "2.5", "the digest of the copy of the index does not agree")
+        at = start + size + 16
+        for group in range(groups):
+            pages = self.index[group * COPY_GROUP:(group + 1) * COPY_GROUP]
+            count, checksum = struct.unpack_from("<I8s", record, 128 + 12 * group)
+            require(1 <= count <= len(pages) and at + count <= limit, "2.5", f"group {group} of the copy does not fit")
+            encoded = self.read(at, count)
+            require(xxh64(encoded) == checksum, "2.5", f"the checksum of group {group} of the copy does not agree")
+            same = encoded
+            if count < len(pages):
+                same = decode_frame(encoded, len(pages), f"group {group} of the copy", "2.5")
+            require(same == pages, "2.5", f"group {group} of the copy has other pages than the index")
+            at += count
+        require(at == start + length, "2.5", "the copy of the index has another size than it says")
+        if not self.tail.optional & ~KNOWN_OPTIONAL:
+            require(limit == -at // PAGE * -PAGE, "2.4", "the annex is longer than the copy of the index needs")
+        return at
 
     def _is_zero(self, start: int, end: int) -> bool:
         return not any(self.read(at, min(CHUNK, end - at)).strip(b"\0") for at in range(start, end, CHUNK))

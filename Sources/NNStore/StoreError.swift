@@ -133,6 +133,8 @@ public struct Problem: Sendable, Hashable {
         case digest
         /// Bytes that should be zero are not.
         case padding
+        /// The copy of the index, which only recovery needs.
+        case indexCopy
     }
 
     /// What sort of thing is wrong.

@@ -29,7 +29,7 @@ struct CommandTests {
         let outcome = try Tool.run("list", container())
         #expect(outcome.status == 0)
         let lines = outcome.output.split(separator: "\n")
-        #expect(lines[0].contains("container 2.0, saved with fast"))
+        #expect(lines[0].contains("container 2.1, saved with fast"))
         #expect(lines[1].split(separator: " ") == ["NAME", "DTYPE", "SHAPE", "SIZE", "STORED", "ALIAS"])
         #expect(lines[2].contains("embedding.weight") && lines[2].hasSuffix("▸ a"))
         #expect(lines[3].contains("head.weight") && lines[3].hasSuffix("▸ a  tied to embedding.weight"))
@@ -132,7 +132,7 @@ struct CommandTests {
         #expect(try Tool.run("migrate", root).status == 2, "neither -o nor --in-place")
         #expect(try Tool.run("migrate", root, "--in-place", "--to", "7").status == 2)
         let plan = try Tool.run("migrate", root, "--in-place", "--dry-run")
-        #expect(plan.status == 0 && plan.output.contains("b.nnck: 1.0 → 2.0, nothing would be lost"))
+        #expect(plan.status == 0 && plan.output.contains("b.nnck: 1.0 → 2.1, nothing would be lost"))
         #expect(try files.allSatisfy { try Checkpoint.open($0).version.major == 1 })
 
         var damaged = try Data(contentsOf: URL(fileURLWithPath: files[1]))
@@ -146,8 +146,8 @@ struct CommandTests {
         #expect(try Data(contentsOf: URL(fileURLWithPath: files[1])) == damaged, "what is damaged stays as it is")
         try FileManager.default.removeItem(atPath: files[1])
         let again = try Tool.run("migrate", root, "--in-place")
-        #expect(again.status == 0 && again.output.contains("c.nnck: has format 2.0 already"))
-        #expect(try Tool.run("list", files[0]).output.contains("container 2.0"))
+        #expect(again.status == 0 && again.output.contains("c.nnck: has format 2.1 already"))
+        #expect(try Tool.run("list", files[0]).output.contains("container 2.1"))
 
         let back = folder.path("back")
         #expect(try Tool.run("migrate", root, "-o", back, "--to", "1").status == 0)
@@ -167,7 +167,7 @@ struct CommandTests {
         // A name that says container is believed.
         try Data("text".utf8).write(to: URL(fileURLWithPath: root + "/broken.nnck"))
         let odd = try Tool.run("migrate", root, "--in-place")
-        #expect(odd.status == 1 && odd.error.contains("broken.nnck") && odd.output.contains("a.nnck: has format 2.0"))
+        #expect(odd.status == 1 && odd.error.contains("broken.nnck") && odd.output.contains("a.nnck: has format 2.1"))
         try FileManager.default.removeItem(atPath: root + "/broken.nnck")
         #expect(try Tool.run("migrate", files[0], "-o", "-").status == 2)
         // Nothing that one run writes may replace or feed another part of it.
@@ -393,7 +393,7 @@ struct CommandTests {
             #expect(help.status == 0)
             #expect(help.output.contains("ckpt-tool \(command) "), "an example")
         }
-        #expect(try Tool.run("--version").output == "ckpt-tool \(Library.version), container format 2.0\n")
+        #expect(try Tool.run("--version").output == "ckpt-tool \(Library.version), container format 2.1\n")
         for shell in ["bash", "zsh", "fish"] {
             #expect(try Tool.run("--generate-completion-script", shell).output.contains("verify"))
         }

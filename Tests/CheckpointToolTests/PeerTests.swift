@@ -30,14 +30,15 @@ struct PeerTests {
 
     @Test(
         "the Python reader and the tool find in the golden files what their manifest says",
-        arguments: [(1, 14), (2, 16)])
-    func goldenFiles(_ version: Int, _ count: Int) throws {
+        arguments: [("1", 14), ("2", 16), ("2.1", 8)])
+    func goldenFiles(_ version: String, _ count: Int) throws {
         let folder = Tool.repository.appendingPathComponent("spec/vectors/v\(version)")
         let manifest = try Data(contentsOf: folder.appendingPathComponent("manifest.json"))
         let entries = try #require(JSONSerialization.jsonObject(with: manifest) as? [[String: Any]])
         #expect(entries.count == count)
         let reader = Tool.repository.appendingPathComponent("spec/read_container.py").path
         let python = Tool.pythonOrReason()
+        let later = "\(version.prefix(1)).7"
         for entry in entries {
             let file = try #require(entry["file"] as? String)
             let path = folder.appendingPathComponent(file).path
@@ -45,9 +46,9 @@ struct PeerTests {
             let verified = try python.map { try Tool.start($0, [reader, "--verify", path]) }
             if entry["refused"] != nil {
                 #expect(
-                    listed.status == 1 && listed.error.contains("needs feature 5, of container format \(version).7"))
+                    listed.status == 1 && listed.error.contains("needs feature 5, of container format \(later)"))
                 #expect(
-                    verified.map { $0.status == 1 && $0.output.contains("needs feature 5, of version \(version).7") }
+                    verified.map { $0.status == 1 && $0.output.contains("needs feature 5, of version \(later)") }
                         ?? true)
                 continue
             }

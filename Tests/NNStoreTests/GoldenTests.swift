@@ -47,6 +47,9 @@ struct GoldenTests {
     @Test("of format 2 read as what they were made from", arguments: try manifest("v2"))
     func formatTwo(_ entry: Entry) throws { try read("v2", entry) }
 
+    @Test("of format 2.1 read as what they were made from", arguments: try manifest("v2.1"))
+    func formatTwoOne(_ entry: Entry) throws { try read("v2.1", entry) }
+
     private func read(_ version: String, _ entry: Entry) throws {
         let bytes = try bytes(version, entry.file)
         #expect(bytes.count == entry.size)
@@ -56,7 +59,10 @@ struct GoldenTests {
             return
         }
         let checkpoint = try Checkpoint.open(MemorySource(bytes, name: entry.file))
-        #expect("v\(checkpoint.version.major)" == version)
+        // One of the files is of a later minor version.
+        let isLater = entry.file.contains("unknown")
+        let expected = version.contains(".") ? version : version + ".0"
+        #expect("v\(checkpoint.version)" == expected || isLater && checkpoint.version.minor == 7)
         #expect(checkpoint.contentID.description == entry.content_id)
         #expect(checkpoint.fileID.description == entry.file_id)
         #expect(try checkpoint.compression?.rawValue == entry.compression)

@@ -265,9 +265,9 @@ struct HostileContainerTests {
             $0.tail[200] = 1
         }
         #expect(
-            major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 0), newestKnown: FormatVersion(2, 0))
+            major == .unsupportedVersion(file: "x.nnck", version: FormatVersion(9, 1), newestKnown: FormatVersion(2, 1))
         )
-        #expect(major?.description.contains("format 9.0") == true)
+        #expect(major?.description.contains("format 9.1") == true)
         let feature = try changed {
             $0.tail[16] = 7
             $0.tail[24] = 32
@@ -284,13 +284,17 @@ struct HostileContainerTests {
         var forger = Forger(try HostileContainerTests.sound())
         forger.tail[16] = 7
         forger.tail[33] = 1
-        forger.chunks += [UInt8](repeating: 0xab, count: 4096)
+        forger.annex = [UInt8](repeating: 0xab, count: 4096)
         try forger.run("UPDATE history SET to_version = '2.7'")
         let checkpoint = try Checkpoint.open(MemorySource(forger.container()))
         #expect(checkpoint.version == FormatVersion(2, 7))
         #expect(try checkpoint.verify().problems == [])
         // The same annex without the feature is not.
         forger.tail[33] = 0
+        let unclaimed = try Checkpoint.open(MemorySource(forger.container()))
+        #expect(try unclaimed.verify(.structure).problems.map(\.kind) == [.indexCopy])
+        // Without the copy of the index, too, there must be no annex.
+        forger.tail[32] = 0
         #expect(throws: StoreError.self) { try Checkpoint.open(MemorySource(forger.container())) }
     }
 

@@ -7,7 +7,7 @@ import Testing
 struct MigrationTests {
     private let folder: TemporaryFolder
     private let first = FormatVersion(1, 0)
-    private let second = FormatVersion(2, 0)
+    private let second = FormatVersion(2, 1)
 
     init() throws { folder = try TemporaryFolder() }
 
@@ -59,7 +59,7 @@ struct MigrationTests {
             #expect(
                 try newer.history.last
                     == HistoryStep(
-                        action: "migrated", fromVersion: original.version.description, toVersion: "2.0",
+                        action: "migrated", fromVersion: original.version.description, toVersion: "2.1",
                         by: Library.name))
             let back = folder.path("1-\(name)")
             try newer.migrate(to: back, options: MigrationOptions(version: first))
@@ -70,6 +70,26 @@ struct MigrationTests {
             migrated += 1
         }
         #expect(migrated >= 11)
+    }
+
+    @Test("between minor versions every chunk is copied, and the copy of the index comes and goes")
+    func minorVersions() throws {
+        let tree: StateTree = ["a": .tensor(try StateTensor((0..<5000).map { Float($0) }, shape: [5000]))]
+        let without = FormatVersion(2, 0)
+        let source = try Checkpoint.open(
+            MemorySource(containerBytes(tree, options: SaveOptions(formatVersion: without)), name: "memory"))
+        let (up, down) = (folder.path("up.nnck"), folder.path("down.nnck"))
+        #expect(
+            try source.migrate(to: up) == MigrationReport(from: without, to: second, chunkCount: 1, copiedChunkCount: 1)
+        )
+        let newer = try Checkpoint.open(up)
+        #expect(newer.tail.optionalFeatures == Tail.indexCopy && newer.version == second)
+        try newer.migrate(to: down, options: MigrationOptions(version: without))
+        let older = try Checkpoint.open(down)
+        #expect(older.tail.optionalFeatures == 0 && older.version == without)
+        try expectSameContent(source, older, "down")
+        #expect(try older.history.map(\.toVersion) == ["2.0", "2.1", "2.0"])
+        #expect(try older.history.map(\.fromVersion) == [nil, "2.0", "2.1"])
     }
 
     @Test("facts in extra go along, with the large values that they name")
@@ -166,11 +186,11 @@ struct MigrationTests {
     @Test("a version that there is not is refused by naming those that there are")
     func unknownVersions() throws {
         let checkpoint = try Checkpoint.open(MemorySource(containerBytes(["n": 1])))
-        for version in [FormatVersion(3, 0), FormatVersion(0, 1), FormatVersion(2, 1)] {
+        for version in [FormatVersion(3, 0), FormatVersion(0, 1), FormatVersion(2, 2)] {
             let error = #expect(throws: StoreError.self) {
                 try checkpoint.migrate(to: folder.path("x"), options: MigrationOptions(version: version))
             }
-            #expect(error?.description.contains("1.0 and 2.0") == true, "\(error!)")
+            #expect(error?.description.contains("1.0, 2.0 and 2.1") == true, "\(error!)")
         }
         #expect(folder.names == [])
     }

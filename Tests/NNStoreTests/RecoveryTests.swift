@@ -27,7 +27,8 @@ struct RecoveryTests {
     private func recovered(
         _ damaged: [UInt8]
     ) throws -> (checkpoint: Checkpoint, report: RecoveryReport) {
-        let sound = try Checkpoint.open(MemorySource(damaged)).soundPart()
+        let source = try MendedSource(MemorySource(damaged))
+        let sound = try Checkpoint.open(source).soundPart(mended: source.problems)
         let bytes = try containerBytes(sound.state, metadata: sound.metadata)
         let checkpoint = try Checkpoint.open(MemorySource(bytes))
         #expect(try checkpoint.verify().isSound)
@@ -47,7 +48,7 @@ struct RecoveryTests {
         let (checkpoint, report) = try recovered(damaged(container) { $1 == 1 })
         #expect(report.lost.map(\.name) == ["b"])
         #expect(report.lost.first?.reason.contains("checksum") == true)
-        #expect(report.tensorCount == 4 && !report.problems.isEmpty && !report.isMetadataLost)
+        #expect(report.tensorCount == 4 && !report.isLossless && !report.problems.isEmpty && !report.isMetadataLost)
         let state = try checkpoint.readAll()
         #expect(try state["a"]!.tensor!.elementBytes == tree["a"]!.tensor!.elementBytes)
         #expect(try state["c"]!.tensor!.elementBytes == tree["c"]!.tensor!.elementBytes)
@@ -79,7 +80,7 @@ struct RecoveryTests {
 
     private struct Failed: Error {}
 
-    @Test("never saves a wrong value, whichever byte is wrong")
+    @Test("saves everything but the tensors whose own bytes are hit, whichever byte is wrong, and never a wrong value")
     func anyByte() throws {
         let tree: StateTree = try [
             "a": .tensor(StateTensor((0..<600).map { Float($0) * 0.37 }, shape: [600])),
@@ -87,24 +88,152 @@ struct RecoveryTests {
         ]
         let container = try containerBytes(tree, metadata: ["m": "x"])
         let expected = try tree.tensors.map { try $0.tensor.elementBytes }
-        var counts = (whole: 0, part: 0, refused: 0)
+        var counts = (whole: 0, part: 0)
         for place in stride(from: 0, to: container.count, by: 61) {
             var bytes = container
             bytes[place] ^= 1 << UInt8(place % 8)
-            do {
-                let (checkpoint, report) = try recovered(bytes)
-                let names = ["a", "b"].filter { name in !report.lost.contains { $0.name == name } }
-                #expect(try checkpoint.tensors.map(\.name) == names)
-                for name in names {
-                    let found = try checkpoint.state()[name]!.tensor!.elementBytes
-                    #expect(found == expected[name == "a" ? 0 : 1], "byte \(place)")
-                }
-                if report.lost.isEmpty { counts.whole += 1 } else { counts.part += 1 }
-            } catch is StoreError {
-                counts.refused += 1
+            let (checkpoint, report) = try recovered(bytes)
+            let names = ["a", "b"].filter { name in !report.lost.contains { $0.name == name } }
+            #expect(try checkpoint.tensors.map(\.name) == names)
+            for name in names {
+                let found = try checkpoint.state()[name]!.tensor!.elementBytes
+                #expect(found == expected[name == "a" ? 0 : 1], "byte \(place)")
             }
+            if report.lost.isEmpty { counts.whole += 1 } else { counts.part += 1 }
         }
-        #expect(counts.whole > 0 && counts.part > 0 && counts.refused > 0, "\(counts)")
+        #expect(counts.whole > 0 && counts.part > 0, "\(counts)")
+    }
+
+    /// A container of two tensors whose index takes more than one group of the copy.
+    private static func manyTensors(_ options: SaveOptions = SaveOptions()) throws -> [UInt8] {
+        let tree = StateTree.dictionary(
+            StateDictionary(
+                try (0..<1000).map { number in
+                    ("layers.\(number).weight", .tensor(try StateTensor([Float(number)], shape: [1])))
+                }))
+        return try containerBytes(tree, metadata: ["run": "x"], options: options)
+    }
+
+    @Test("mends every page of the index, the tail, the header and the end mark from the copy, whole")
+    func mends() throws {
+        let container = try RecoveryTests.manyTensors()
+        let sound = try Checkpoint.open(MemorySource(container))
+        let tailOffset = sound.tail.indexOffset - FileLayout.block
+        #expect(sound.tail.indexSize > 2 * IndexCopy.pagesInGroup * FileLayout.block)
+        let places =
+            [0, 100, tailOffset, tailOffset + 70, container.count - 1, container.count - 20]
+            + stride(from: sound.tail.indexOffset + 9, to: container.count - 25, by: FileLayout.block)
+        for place in places {
+            var bytes = container
+            bytes[place] ^= 0x10
+            let (checkpoint, report) = try recovered(bytes)
+            #expect(
+                report.isLossless && report.problems.isEmpty && report.mended.count == 1
+                    || place > container.count - 25, "\(place)")
+            #expect(checkpoint.contentID == sound.contentID, "\(place)")
+        }
+    }
+
+    @Test("mends an end that was cut off or overwritten, as far as the copy reaches")
+    func mendsTheEnd() throws {
+        let container = try RecoveryTests.manyTensors()
+        let sound = try Checkpoint.open(MemorySource(container))
+        let copy = try IndexCopy(
+            MemorySource(container), SourceVersion(byteCount: container.count),
+            at: FileLayout.blockEnd(sound.tail.chunkAreaEnd))
+        #expect(copy.groupCount > 2)
+        for length in [
+            copy.end, copy.end + 1, sound.tail.indexOffset - 4096, sound.tail.indexOffset + 5000, container.count - 1,
+        ] {
+            let (checkpoint, report) = try recovered(Array(container.prefix(length)))
+            #expect(report.isLossless && !report.mended.isEmpty, "\(length)")
+            #expect(checkpoint.contentID == sound.contentID)
+        }
+        // A byte less, and the last group is lost; the tensors whose rows were on its pages are named.
+        let lost = try recovered(Array(container.prefix(copy.end - 1))).report.lost
+        #expect(!lost.isEmpty && lost.count < 1000)
+        #expect(throws: StoreError.self) { try recovered(Array(container.prefix(copy.offset))) }
+        // Something else was written behind it, or over its end.
+        #expect(try recovered(container + [1, 2, 3]).checkpoint.contentID == sound.contentID)
+        let overwritten = container.dropLast(5000) + [UInt8](repeating: 0xee, count: 5000)
+        #expect(try recovered(Array(overwritten)).checkpoint.contentID == sound.contentID)
+    }
+
+    @Test("a damaged copy harms nobody: verification names it, recovery saves everything, the same content")
+    func damagedCopy() throws {
+        let container = try RecoveryTests.manyTensors()
+        let sound = try Checkpoint.open(MemorySource(container))
+        let start = FileLayout.blockEnd(sound.tail.chunkAreaEnd)
+        for place in [start, start + 20, start + 40, start + 130, start + 400] {
+            var bytes = container
+            bytes[place] ^= 1
+            let checkpoint = try Checkpoint.open(MemorySource(bytes))
+            #expect(try checkpoint.verify(.checksums).problems.map(\.kind) == [.indexCopy], "\(place - start)")
+            let (again, report) = try recovered(bytes)
+            #expect(report.isLossless && again.contentID == sound.contentID)
+        }
+    }
+
+    @Test("containers without the copy keep what they had: a damaged index can't be mended, a damaged header can")
+    func withoutCopy() throws {
+        let container = try RecoveryTests.manyTensors(SaveOptions(formatVersion: FormatVersion(2, 0)))
+        let sound = try Checkpoint.open(MemorySource(container))
+        var bytes = container
+        bytes[200] ^= 1
+        #expect(try recovered(bytes).checkpoint.contentID == sound.contentID)
+        bytes = container
+        bytes[sound.tail.indexOffset + 3000] ^= 1
+        let error = #expect(throws: StoreError.self) { try recovered(bytes) }
+        #expect(error?.description.contains("page 1 of the index") == true, "\(error!)")
+    }
+
+    @Test("what a disk can't read counts as damaged, block by block")
+    func badSectors() throws {
+        let mebi = 1 << 20
+        let storages = try (1...3).map { try Storage(RecoveryTests.bytes(UInt64($0), mebi)) }
+        let tree: StateTree = .list(
+            try storages.map { .tensor(try StateTensor(storage: $0, layout: TensorLayout(.u8, shape: [mebi]))) })
+        let container = try containerBytes(tree)
+        let sound = try Checkpoint.open(MemorySource(container))
+        let source = BadSectors(base: MemorySource(container), bad: [mebi + 9000, sound.tail.indexOffset + 1])
+        let mended = try MendedSource(source)
+        let (state, _, report) = try Checkpoint.open(mended).soundPart(mended: mended.problems)
+        #expect(report.lost.map(\.name) == ["1"] && report.mended.count == 1)
+        #expect(try state[2]?.tensor?.elementBytes == RecoveryTests.bytes(3, mebi))
+    }
+
+    /// A test double of a disk: a read that touches one of `bad` fails as a bad sector does.
+    private struct BadSectors: ByteSource {
+        let base: MemorySource
+        let bad: [Int]
+        var name: String { "disk" }
+
+        func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
+            try base.readEnd(count)
+        }
+
+        func read(
+            _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
+        ) throws(StoreError) {
+            if ranges.contains(where: { range in bad.contains { range.contains($0) } }) {
+                throw .system(operation: "read", path: name, errno: 5)
+            }
+            try base.read(ranges, of: version, into: &destination)
+        }
+    }
+
+    @Test("a copy that claims more pages than its bytes can stand for is refused before they are in memory")
+    func boundedMending() throws {
+        let container = try RecoveryTests.manyTensors()
+        let sound = try Checkpoint.open(MemorySource(container))
+        // Frames of one group, claimed many times over.
+        let zeros = [UInt8](repeating: 0, count: 2000 * IndexCopy.pagesInGroup * FileLayout.block)
+        var fields = sound.tail.fields
+        fields.replaceSubrange(56..<64, with: (0..<8).map { UInt8(truncatingIfNeeded: zeros.count >> ($0 * 8)) })
+        let start = FileLayout.blockEnd(sound.tail.chunkAreaEnd)
+        let copy = IndexCopy.bytes(try IndexCopy.frames(of: zeros, threads: 2), at: start, tailFields: fields)
+        let error = #expect(throws: StoreError.self) { try MendedSource(MemorySource(container.prefix(start) + copy)) }
+        #expect(error?.code == "limit-exceeded", "\(error!)")
     }
 
     @Test("does not write over the damaged container, and writes nothing where nothing is sound")
@@ -115,12 +244,11 @@ struct RecoveryTests {
         let path = folder.appendingPathComponent("damaged.nnck").path
         let tree: StateTree = ["w": .tensor(try StateTensor(RecoveryTests.bytes(5, 5000), shape: [5000]))]
         try Data(try damaged(containerBytes(tree)) { _, _ in true }).write(to: URL(fileURLWithPath: path))
-        let checkpoint = try Checkpoint.open(path)
         var options = SaveOptions()
         options.existing = .replace
-        #expect(throws: StoreError.self) { try checkpoint.recover(to: path, options: options) }
+        #expect(throws: StoreError.self) { try Checkpoint.recover(path, to: path, options: options) }
         let other = folder.appendingPathComponent("other.nnck").path
-        let error = #expect(throws: StoreError.self) { try checkpoint.recover(to: other) }
+        let error = #expect(throws: StoreError.self) { try Checkpoint.recover(path, to: other) }
         #expect(error?.description.contains("none of its 1 tensors is sound") == true)
         #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["damaged.nnck"])
     }

@@ -23,7 +23,7 @@ final class ContainerOutput {
         guard FileLayout.writtenVersions.contains(version) else {
             throw .invalidArgument(
                 reason: "\(sink.name): this library writes container formats "
-                    + FileLayout.writtenVersions.map(\.description).joined(separator: " and ") + ", not \(version)")
+                    + FileLayout.writtenVersionsText + ", not \(version)")
         }
         index = try IndexWriter(version: version)
         try bytes.append(Header(majorVersion: version.major).bytes)
@@ -141,12 +141,19 @@ final class ContainerOutput {
                 problem: Problem(.digest, "the content id of what was read is \(contentID), it says \(expected)"))
         }
         let image = try index.image(contentID: contentID)
-        let tailOffset = (bytes.position + FileLayout.block - 1) / FileLayout.block * FileLayout.block
+        let copy =
+            options.formatVersion >= IndexCopy.firstVersion
+            ? try IndexCopy.frames(of: image, threads: options.threads) : nil
+        let annex = FileLayout.blockEnd(chunkAreaEnd)
+        let tailOffset = FileLayout.blockEnd(annex + (copy?.byteCount ?? 0))
         let tail = Tail(
             version: options.formatVersion,
-            optionalFeatures: options.isReferencedByOthers ? Tail.referencedByOthers : 0,
+            optionalFeatures: (options.isReferencedByOthers ? Tail.referencedByOthers : 0)
+                | (copy == nil ? 0 : Tail.indexCopy),
             chunkAreaEnd: chunkAreaEnd, indexOffset: tailOffset + FileLayout.block, indexSize: image.count,
             indexDigest: image.withRawSpan { Digest(of: $0) }, contentID: contentID)
+        try bytes.pad(to: annex)
+        if let copy { try bytes.append(IndexCopy.bytes(copy, at: annex, tailFields: tail.fields)) }
         try bytes.pad(to: tailOffset)
         try bytes.append(tail.bytes)
         try bytes.append(image)
@@ -180,6 +187,8 @@ public enum Library {
     public static let version = "0.1.0"
     /// The newest container format, which the library writes unless it is asked for an older one.
     public static let formatVersion = FileLayout.version
+    /// The container formats that the library writes, oldest first.
+    public static let writtenFormatVersions = FileLayout.writtenVersions
     /// Name and version.
     public static let name = "NNStore \(version)"
 }

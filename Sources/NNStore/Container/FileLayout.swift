@@ -14,15 +14,23 @@ enum FileLayout {
     static let maximumEncodedSize = chunkSize
 
     /// The newest version, which this library writes unless it is asked for an older one.
-    static let version = FormatVersion(2, 0)
+    static let version = FormatVersion(2, 1)
     /// The major versions that this library reads and writes.
     static let knownMajorVersions = 1...2
     /// The versions that this library writes.
-    static let writtenVersions = [FormatVersion(1, 0), FormatVersion(2, 0)]
+    static let writtenVersions = [FormatVersion(1, 0), FormatVersion(2, 0), FormatVersion(2, 1)]
+
+    /// ``writtenVersions`` in words.
+    static var writtenVersionsText: String {
+        writtenVersions.dropLast().map(\.description).joined(separator: ", ") + " and \(writtenVersions.last!)"
+    }
 
     static let headerMagic = Array("\u{89}NNStore\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })
     static let tailMagic = Array("\u{89}NNStail\r\n\u{1a}\n".unicodeScalars.map { UInt8($0.value) })
     static let endMarkText = Array("Start-Of-SQLite3-".utf8)
+
+    /// The first block's start at or behind `position`.
+    static func blockEnd(_ position: Int) -> Int { (position + block - 1) / block * block }
 
     /// Where the first byte of a stored chunk of a storage of `storageSize` bytes goes if `position` is free.
     static func storedOffset(from position: Int, storageSize: Int) -> Int {
@@ -140,12 +148,19 @@ struct Tail: Sendable, Hashable {
     private(set) var fileID = Digest(high: 0, low: 0)
 
     private static let digestOffset = 4080
+    /// The bytes before the zeros.
+    private static let fieldsSize = 96
 
     /// Features that this library knows.
     static let knownRequiredFeatures: UInt64 = 0
-    static let knownOptionalFeatures: UInt64 = 1
+    static let knownOptionalFeatures: UInt64 = 3
     /// The optional feature that says that other files refer to this one.
     static let referencedByOthers: UInt64 = 1
+    /// The optional feature that says that the annex begins with a copy of the index.
+    static let indexCopy: UInt64 = 2
+
+    /// Whether a feature that this library does not know may have something in the annex.
+    var hasUnknownAnnex: Bool { optionalFeatures & ~Tail.knownOptionalFeatures != 0 }
 
     init(
         version: FormatVersion, optionalFeatures: UInt64, chunkAreaEnd: Int, indexOffset: Int, indexSize: Int,
@@ -158,10 +173,11 @@ struct Tail: Sendable, Hashable {
         self.indexSize = indexSize
         self.indexDigest = indexDigest
         self.contentID = contentID
-        fileID = bytesBeforeDigest.withRawSpan { Digest(of: $0) }
+        fileID = Tail.zeroed(fields).withRawSpan { Digest(of: $0) }
     }
 
-    private var bytesBeforeDigest: [UInt8] {
+    /// What the block has before its zeros.
+    var fields: [UInt8] {
         var bytes = FileLayout.tailMagic
         bytes.append(littleEndian: UInt32(version.major))
         bytes.append(littleEndian: UInt32(version.minor))
@@ -173,12 +189,35 @@ struct Tail: Sendable, Hashable {
         bytes.append(littleEndian: UInt64(indexSize))
         bytes += indexDigest.bytes
         bytes += contentID.bytes
-        bytes += [UInt8](repeating: 0, count: Tail.digestOffset - bytes.count)
         return bytes
     }
 
     /// The block's bytes.
-    var bytes: [UInt8] { bytesBeforeDigest + fileID.bytes }
+    var bytes: [UInt8] { Tail.zeroed(fields) + fileID.bytes }
+
+    /// All of the block that its digest is about.
+    private static func zeroed(_ fields: [UInt8]) -> [UInt8] {
+        fields + [UInt8](repeating: 0, count: digestOffset - fields.count)
+    }
+
+    /// The block whose fields, kept elsewhere, are these.
+    static func block(withFields fields: [UInt8]) -> [UInt8] {
+        let zeroed = zeroed(fields)
+        return zeroed + zeroed.withRawSpan { Digest(of: $0) }.bytes
+    }
+
+    /// The block's fields if its magic and its digest are right, whatever they say.
+    static func fields(ofBlock block: [UInt8]) -> [UInt8]? {
+        guard block.count == FileLayout.block, block.starts(with: FileLayout.tailMagic),
+            block.withRawSpan({ Digest(of: $0.extracting(0..<digestOffset)) == Digest(in: $0, at: digestOffset) })
+        else { return nil }
+        return Array(block[..<fieldsSize])
+    }
+
+    /// The size of the index that fields name; `nil` if it is not one that a file can have.
+    static func indexSize(inFields fields: [UInt8]) -> Int? {
+        fields.withRawSpan { Int(exactly: $0.littleEndian(at: 56, as: UInt64.self)) }
+    }
 
     /// Reads the block that stands at `offset` of a file of `fileSize` bytes, and judges version and features.
     ///
@@ -216,7 +255,7 @@ struct Tail: Sendable, Hashable {
         }
         try header.checkZeros(file: file)
         guard span.littleEndian(at: 20, as: UInt32.self) == 0,
-            span.extracting(96..<Tail.digestOffset).firstNonZero == nil
+            span.extracting(Tail.fieldsSize..<Tail.digestOffset).firstNonZero == nil
         else { throw damaged("the tail has bytes that should be zero", at: 20) }
 
         guard let chunkAreaEnd = Int(exactly: span.littleEndian(at: 40, as: UInt64.self)),
@@ -225,7 +264,7 @@ struct Tail: Sendable, Hashable {
             indexOffset == offset + FileLayout.block, indexSize > 0, indexSize % FileLayout.block == 0,
             indexSize == fileSize - FileLayout.endMarkSize - indexOffset,
             chunkAreaEnd >= FileLayout.block, chunkAreaEnd <= offset,
-            optionalFeatures & ~Tail.knownOptionalFeatures != 0 || offset - chunkAreaEnd < FileLayout.block
+            optionalFeatures & ~Tail.referencedByOthers != 0 || offset - chunkAreaEnd < FileLayout.block
         else { throw damaged("the tail's offsets do not fit the file", at: 40) }
         self.chunkAreaEnd = chunkAreaEnd
         self.indexOffset = indexOffset
@@ -241,11 +280,8 @@ struct Tail: Sendable, Hashable {
             let offset = try? indexOffset(endMark: end[...], fileSize: version.byteCount, file: source.name),
             let tail = try? source.bytes(offset - FileLayout.block..<offset, of: version)
         else { return false }
-        return tail.withRawSpan { tail in
-            tail.extracting(0..<FileLayout.tailMagic.count).array == FileLayout.tailMagic
-                && Digest(of: tail.extracting(0..<digestOffset)) == Digest(in: tail, at: digestOffset)
-                && tail.littleEndian(at: 32, as: UInt64.self) & referencedByOthers != 0
-        }
+        guard let fields = fields(ofBlock: tail) else { return false }
+        return fields.withRawSpan { $0.littleEndian(at: 32, as: UInt64.self) & referencedByOthers != 0 }
     }
 
     /// The mark that ends the file.

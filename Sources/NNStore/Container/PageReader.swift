@@ -38,6 +38,12 @@ final class PageReader: Sendable {
     /// The seed of a page's checksum: a whole page of another checkpoint does not pass for one of this.
     static func seed(page: Int, salt: UInt64) -> UInt64 { UInt64(page) &+ salt }
 
+    /// Whether a page, the `number`th from 1, has its checksum.
+    static func isSound(_ page: RawSpan, number: Int, salt: UInt64) -> Bool {
+        Checksum64(of: page.extracting(0..<FileLayout.pageContent), seed: seed(page: number, salt: salt))
+            == Checksum64(in: page, at: FileLayout.pageContent)
+    }
+
     /// Page `number` (from 1), checked.
     func page(_ number: Int) throws(StoreError) -> [UInt8] {
         let start = offset + (number - 1) * FileLayout.block

@@ -116,9 +116,19 @@ private struct Verification {
             if try this.checkpoint.compression == Compression.none { this.checkAdjacent(chunks) }
         }
         checkExtents(chunks, areAll: hasAllChunks)
+        var annexUsed: Range<Int>?
         if level != .structure { try checkChunks(chunks) }
+        if checkpoint.tail.optionalFeatures & Tail.indexCopy != 0 {
+            try collecting { this throws(StoreError) in
+                let copy = try IndexCopy(
+                    this.checkpoint.source, this.checkpoint.sourceVersion,
+                    at: FileLayout.blockEnd(this.checkpoint.tail.chunkAreaEnd))
+                annexUsed = copy.offset..<copy.end
+                try this.checkIndexCopy(copy)
+            }
+        }
         if level == .full {
-            if hasAllChunks { try checkPadding(chunks) }
+            if hasAllChunks { try checkPadding(chunks, annexUsed: annexUsed) }
             try collecting { this throws(StoreError) in
                 for problem in try this.index.integrityProblems() {
                     this.report.problems.append(Problem(.index, "SQLite's integrity check: \(problem)"))
@@ -261,8 +271,44 @@ private struct Verification {
         }
     }
 
-    /// Checks that what belongs to no chunk is zero: the gaps of the chunk area, and the annex unless a feature claims it.
-    private mutating func checkPadding(_ chunks: [Chunk]) throws(StoreError) {
+    /// Checks the copy of the index, as thoroughly as the level says: that it belongs to this tail, that its groups have
+    /// their checksums, and that they decode to the pages of the index.
+    private mutating func checkIndexCopy(_ copy: IndexCopy) throws(StoreError) {
+        let tail = checkpoint.tail
+        let tailOffset = tail.indexOffset - FileLayout.block
+        let annexEnd =
+            tail.hasUnknownAnnex ? copy.end...tailOffset : FileLayout.blockEnd(copy.end)...FileLayout.blockEnd(copy.end)
+        guard copy.tailFields == tail.fields, copy.end <= tailOffset, annexEnd.contains(tailOffset) else {
+            throw .damaged(
+                file: checkpoint.name,
+                problem: Problem(.indexCopy, "the copy of the index is of another index", offset: copy.offset))
+        }
+        if level == .structure { return }
+        let reader = try IndexCopy.Reader(copy, checkpoint.source, checkpoint.sourceVersion)
+        for group in 0..<copy.groupCount {
+            try collecting { this throws(StoreError) in
+                if this.level == .checksums {
+                    _ = try reader.encoded(group: group)
+                    return
+                }
+                let range = copy.pages(ofGroup: group)
+                let pages = try this.checkpoint.source.bytes(
+                    tail.indexOffset + range.lowerBound..<tail.indexOffset + range.upperBound,
+                    of: this.checkpoint.sourceVersion)
+                guard try reader.pages(group: group) == pages else {
+                    throw .damaged(
+                        file: this.checkpoint.name,
+                        problem: Problem(
+                            .indexCopy,
+                            "group \(group) of the copy of the index has other pages than the index",
+                            offset: copy.offset))
+                }
+            }
+        }
+    }
+
+    /// Checks that what belongs to no chunk is zero: the gaps of the chunk area, and what no feature claims of the annex.
+    private mutating func checkPadding(_ chunks: [Chunk], annexUsed: Range<Int>?) throws(StoreError) {
         let tail = checkpoint.tail
         var position = FileLayout.block
         var gaps: [Range<Int>] = []
@@ -272,8 +318,11 @@ private struct Verification {
         }
         if position < tail.chunkAreaEnd { gaps.append(position..<tail.chunkAreaEnd) }
         let tailOffset = tail.indexOffset - FileLayout.block
-        if tail.optionalFeatures & ~Tail.knownOptionalFeatures == 0 {
-            gaps.append(tail.chunkAreaEnd..<tailOffset)
+        if tail.optionalFeatures & Tail.indexCopy == 0 {
+            if !tail.hasUnknownAnnex { gaps.append(tail.chunkAreaEnd..<tailOffset) }
+        } else if let annexUsed, annexUsed.upperBound <= tailOffset {
+            gaps.append(tail.chunkAreaEnd..<annexUsed.lowerBound)
+            if !tail.hasUnknownAnnex { gaps.append(annexUsed.upperBound..<tailOffset) }
         }
         for gap in gaps {
             for start in stride(from: gap.lowerBound, to: gap.upperBound, by: FileLayout.chunkSize) {

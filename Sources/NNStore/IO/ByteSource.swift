@@ -39,6 +39,20 @@ extension ByteSource {
         try read([range], of: version, into: &destination)
     }
 
+    /// Calls `read` for one range after another, with the part of `destination` that is its.
+    func readEach(
+        _ ranges: [Range<Int>], into destination: inout MutableRawSpan,
+        _ read: (Range<Int>, inout MutableRawSpan) throws(StoreError) -> Void
+    ) throws(StoreError) {
+        var position = 0
+        for range in ranges {
+            try destination.withBytes(in: position..<position + range.count) { (target) throws(StoreError) in
+                try read(range, &target)
+            }
+            position += range.count
+        }
+    }
+
     /// The bytes of a range.
     package func bytes(_ range: Range<Int>, of version: SourceVersion) throws(StoreError) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: range.count)

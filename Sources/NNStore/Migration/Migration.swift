@@ -80,7 +80,7 @@ extension Checkpoint {
         save.carriedFacts = try carriedFacts()
         if options.renaming == nil {
             save.expectedContentID = contentID
-        } else if way.steps.isEmpty {
+        } else if version == options.version {
             save.history.append(
                 HistoryStep(
                     action: "migrated", fromVersion: version.description, toVersion: version.description,

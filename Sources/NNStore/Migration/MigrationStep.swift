@@ -2,10 +2,10 @@
 ///
 /// A new version of the format adds one step, in a file of its own, to the list of all steps below.
 protocol MigrationStep: Sendable {
-    /// The older version; a container of any minor version of it can take the step.
-    var older: FormatVersion { get }
-    /// The newer version.
-    var newer: FormatVersion { get }
+    /// The older major version.
+    var older: Int { get }
+    /// The newer major version.
+    var newer: Int { get }
 
     /// What would be lost on the way back to the older version; `nil` if nothing would.
     func lossGoingBack(_ checkpoint: Checkpoint) throws(StoreError) -> String?
@@ -13,7 +13,7 @@ protocol MigrationStep: Sendable {
     /// Whether a chunk can stand in a container of `target`, one of the two versions, as it is encoded.
     ///
     /// - Parameter compression: what the container was saved with.
-    func keeps(_ encoding: ChunkEncoding, _ compression: Compression, in target: FormatVersion) -> Bool
+    func keeps(_ encoding: ChunkEncoding, _ compression: Compression, in target: Int) -> Bool
 }
 
 extension [any MigrationStep] {
@@ -21,36 +21,39 @@ extension [any MigrationStep] {
     static var all: [any MigrationStep] { [Format1To2()] }
 }
 
-/// The steps from one version to another, and the version after each.
+/// The steps from one version to another, and the major version after each.
+///
+/// Between minor versions of one major version there is no step: what their containers hold, and how, is the same.
 struct MigrationPath: Sendable {
-    let steps: [(step: any MigrationStep, target: FormatVersion)]
+    let steps: [(step: any MigrationStep, target: Int)]
+    private let target: FormatVersion
 
     /// - Throws: ``StoreError/invalidArgument(reason:)`` if there is no such way.
     init(from source: FormatVersion, to target: FormatVersion, file: String) throws(StoreError) {
         let all: [any MigrationStep] = .all
-        var steps: [(step: any MigrationStep, target: FormatVersion)] = []
+        var steps: [(step: any MigrationStep, target: Int)] = []
         if source.major < target.major {
-            steps = all.filter { $0.older.major >= source.major && $0.newer <= target }.map { ($0, $0.newer) }
+            steps = all.filter { $0.older >= source.major && $0.newer <= target.major }.map { ($0, $0.newer) }
         } else if source.major > target.major {
-            steps = all.reversed().filter { $0.newer.major <= source.major && $0.older >= target }
+            steps = all.reversed().filter { $0.newer <= source.major && $0.older >= target.major }
                 .map { ($0, $0.older) }
         }
-        guard steps.last?.target ?? source == target else {
+        guard FileLayout.writtenVersions.contains(target), steps.last?.target ?? source.major == target.major else {
             throw .invalidArgument(
                 reason: "\(file): there is no way from container format \(source) to \(target); this library writes "
-                    + FileLayout.writtenVersions.map(\.description).joined(separator: " and "))
+                    + FileLayout.writtenVersionsText)
         }
         self.steps = steps
+        self.target = target
     }
 
-    /// The steps as a history has them.
+    /// The steps as a history has them: a version between is the newest of its major version.
     func history(from source: FormatVersion) -> [HistoryStep] {
-        var version = source
-        return steps.map { step in
-            defer { version = step.target }
-            return HistoryStep(
-                action: "migrated", fromVersion: version.description, toVersion: step.target.description,
-                by: Library.name)
+        var versions = steps.dropLast().map { step in FileLayout.writtenVersions.last { $0.major == step.target }! }
+        if source != target { versions.append(target) }
+        return zip([source] + versions, versions).map { from, to in
+            HistoryStep(
+                action: "migrated", fromVersion: from.description, toVersion: to.description, by: Library.name)
         }
     }
 

@@ -16,40 +16,51 @@ public struct RecoveryReport: Sendable {
     public let lost: [LostTensor]
     /// Whether the metadata could not be read, and is lost as well.
     public let isMetadataLost: Bool
-    /// Everything that full verification found.
+    /// What of header, index and tail was damaged or cut off, and is whole again: the file says it twice.
+    public let mended: [Problem]
+    /// What full verification found beyond that.
     public let problems: [Problem]
+    /// Whether something was lost.
+    public var isLossless: Bool { lost.isEmpty && !isMetadataLost }
 }
 
 extension Checkpoint {
-    /// Saves what is sound of a damaged container as a new one, which is verified before it takes its place.
+    /// Saves what is sound of the damaged container at `damaged` as a new one, which is verified before it takes its place.
     ///
     /// Every tensor whose bytes are what they should be is saved, with the sharing that it had; of a storage that several
     /// tensors look at, those whose part is sound. Lost tensors are left out of dictionaries and records, and are null in lists
     /// and tuples, so that what follows keeps its place. The metadata of the result says what it is, under `nnck.recovered` (spec
-    /// section 8). Where the index itself can't be read, nothing is written.
+    /// section 8). Header, tail and index are mended by what the file says twice (spec section 2.5), also when it was cut; what
+    /// a disk can't read is taken for lost. Where the index can't be had at all, nothing is written.
     ///
     /// - Parameters:
     ///   - path: where the new container goes; another file than the damaged one.
-    ///   - options: as for saving. Progress is that of saving.
+    ///   - options: as for saving, but for the compression, which is the damaged container's.
     /// - Returns: what was lost; nothing, if the container is sound.
-    /// - Throws: ``StoreError/damaged(file:problem:)`` if the tree can't be read or no tensor is left;
-    ///   ``StoreError/invalidArgument(reason:)`` if `path` is the damaged container; and what saving throws.
+    /// - Throws: ``StoreError``: the index can't be had or no tensor is left; `path` is the damaged container itself
+    ///   (``StoreError/invalidArgument(reason:)``); and what saving throws.
     @discardableResult
-    public func recover(to path: String, options: SaveOptions = SaveOptions()) throws -> RecoveryReport {
-        if let there = try SystemCall.status(path), let own = try SystemCall.status(source.name),
+    public static func recover(
+        _ damaged: String, to path: String, options: SaveOptions = SaveOptions(), limits: ReadLimits = ReadLimits()
+    ) throws -> RecoveryReport {
+        if let there = try SystemCall.status(path), let own = try SystemCall.status(damaged),
             there.device == own.device, there.inode == own.inode
         {
             throw StoreError.invalidArgument(
                 reason: "\(path) is the damaged container itself, which stays as it is; name another file")
         }
-        let sound = try soundPart(options)
+        let source = try MendedSource(FileSource(path: damaged))
+        let checkpoint = try Checkpoint.open(source, limits: limits)
+        let sound = try checkpoint.soundPart(mended: source.problems, options)
+        var options = options
+        options.compression = (try? checkpoint.compression) ?? options.compression
         try Checkpoint.save(sound.state, metadata: sound.metadata, to: path, options: options)
         return sound.report
     }
 
-    /// What ``recover(to:options:)`` saves.
+    /// What ``recover(_:to:options:limits:)`` saves.
     func soundPart(
-        _ options: SaveOptions = SaveOptions()
+        mended: [Problem] = [], _ options: SaveOptions = SaveOptions()
     ) throws -> (state: StateTree, metadata: StateTree, report: RecoveryReport) {
         let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
         let (entries, state) = try readTree()
@@ -73,8 +84,11 @@ extension Checkpoint {
             lost: entries.enumerated().compactMap { number, entry in
                 reasons[number].map { RecoveryReport.LostTensor(name: entry.name, layout: entry.layout, reason: $0) }
             },
-            isMetadataLost: isMetadataLost, problems: verification.problems)
-        if !report.problems.isEmpty { LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata) }
+            isMetadataLost: isMetadataLost, mended: mended, problems: verification.problems)
+        // What the copy of the index or padding has lost, no reader has seen: then the content is what it was.
+        if report.problems.contains(where: { $0.kind != .indexCopy && $0.kind != .padding }) {
+            LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata)
+        }
         var next = 0
         let damaged = Set(reasons.keys.map { tensors[$0].storage })
         let kept = try (state.without(Set(reasons.keys), &next) ?? .null).readingOnlyWhatIsSeen(of: damaged)

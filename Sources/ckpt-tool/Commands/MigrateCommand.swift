@@ -56,7 +56,8 @@ struct MigrateCommand: ParsableCommand {
 
     private var target: FormatVersion? {
         guard let to else { return Library.formatVersion }
-        return FormatVersion(to) ?? FormatVersion(to + ".0")
+        if let version = FormatVersion(to) { return version }
+        return Library.writtenFormatVersions.last { String($0.major) == to } ?? FormatVersion(to + ".0")
     }
 
     func validate() throws {

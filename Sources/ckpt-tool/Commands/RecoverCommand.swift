@@ -9,8 +9,8 @@ struct RecoverCommand: ParsableCommand {
         discussion: """
             Every tensor whose bytes have their checksums is saved, with the sharing that it had. Lost ones are left out of \
             dictionaries, and are null in lists; the new container's metadata names them under nnck.recovered. The new file is \
-            read back and verified before it takes its place; the damaged one is not touched. Where the index can't be \
-            read, nothing can be saved.
+            read back and verified before it takes its place; the damaged one is not touched. A damaged index or a file \
+            that was cut a little is mended by the copy that containers since format 2.1 have of their index.
 
             Exits with 1 if something was lost, also when the rest was saved.
 
@@ -40,25 +40,23 @@ struct RecoverCommand: ParsableCommand {
     }
 
     func run() throws {
-        let checkpoint = try Checkpoint.open(file)
         let progress = ProgressLine("recover \(printable(file))", quiet: json)
-        let options = SaveOptions(
-            compression: try checkpoint.compression ?? .fast, existing: destination.existing, verifies: true
-        ) { progress.update($0, $1) }
+        let options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
         defer { progress.finish() }
-        let report = try checkpoint.recover(to: output, options: options)
+        let report = try Checkpoint.recover(file, to: output, options: options)
         progress.finish()
         if json { printJSON(report) } else { print(report) }
-        if !report.lost.isEmpty || report.isMetadataLost { throw ExitCode(Failure.badFile) }
+        if !report.isLossless { throw ExitCode(Failure.badFile) }
     }
 
     private func print(_ report: RecoveryReport) {
         let saved = report.tensorCount - report.lost.count
-        if report.problems.isEmpty {
+        if report.problems.isEmpty && report.mended.isEmpty {
             return Terminal.print("\(printable(file)) is sound; \(printable(output)) has all that is in it")
         }
         Terminal.print(
             "\(printable(output)): \(saved) of \(Quantities.count(report.tensorCount, "tensor")) saved, verified")
+        for problem in report.mended { Terminal.print("  mended: \(printable(problem.message))") }
         for tensor in report.lost {
             Terminal.print(
                 "  lost: \(printable(tensor.name))  \(tensor.layout.dtype.name) \(tensor.layout.shape): "
@@ -77,7 +75,8 @@ struct RecoverCommand: ParsableCommand {
                         "shape": .array(tensor.layout.shape.map { .integer($0) }), "reason": .string(tensor.reason),
                     ])
                 }),
-            "metadata_lost": .bool(report.isMetadataLost), "problems": .integer(report.problems.count),
+            "metadata_lost": .bool(report.isMetadataLost), "mended": .array(report.mended.map { .string($0.message) }),
+            "problems": .integer(report.problems.count),
         ])
     }
 }

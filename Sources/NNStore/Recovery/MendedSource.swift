@@ -1,0 +1,233 @@
+/// A damaged container as it was, as far as its own redundancy can tell: header and tail say the same twice, and since
+/// format 2.1 the index has a copy.
+///
+/// What can't be mended is given as it stands, and what can't be read (a disk's bad sector, what was cut off) as zeros, so
+/// that the checksums tell which tensors it hits.
+struct MendedSource: ByteSource {
+    let base: any ByteSource
+    private let baseVersion: SourceVersion
+    private let version: SourceVersion
+    /// Blocks that stand for those of the file, by their numbers.
+    private let blocks: [Int: [UInt8]]
+    /// The numbers of the first and the last of them but for the header.
+    private let mendedEnd: ClosedRange<Int>?
+    /// The end mark, which is no whole block.
+    private let endMark: (offset: Int, bytes: [UInt8])?
+    /// What was mended.
+    let problems: [Problem]
+
+    var name: String { base.name }
+
+    /// Looks for what the file needs and does not have.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` where the file can't be read at all.
+    init(_ base: any ByteSource) throws(StoreError) {
+        let (_, baseVersion) = try base.readEnd(0)
+        var mending = try Mending(SectorTolerantSource(base), baseVersion)
+        try mending.run()
+        self.base = SectorTolerantSource(base)
+        self.baseVersion = baseVersion
+        version = SourceVersion(byteCount: mending.byteCount, token: baseVersion.token)
+        blocks = mending.blocks
+        let numbers = mending.blocks.keys.filter { $0 > 0 }
+        mendedEnd = numbers.min().map { $0...numbers.max()! }
+        endMark = mending.endMark
+        problems = mending.problems
+    }
+
+    func readEnd(_ count: Int) throws(StoreError) -> (bytes: [UInt8], version: SourceVersion) {
+        (try bytes(max(0, version.byteCount - max(0, count))..<version.byteCount, of: version), version)
+    }
+
+    func read(
+        _ ranges: [Range<Int>], of version: SourceVersion, into destination: inout MutableRawSpan
+    ) throws(StoreError) {
+        try readEach(ranges, into: &destination) { (range, target) throws(StoreError) in
+            try read(range, into: &target)
+        }
+    }
+
+    private func read(_ range: Range<Int>, into destination: inout MutableRawSpan) throws(StoreError) {
+        guard range.lowerBound >= 0, range.upperBound <= version.byteCount else {
+            throw .incomplete(file: name, reason: "it ends at byte \(version.byteCount)")
+        }
+        let present = range.clamped(to: 0..<baseVersion.byteCount)
+        if present.count < range.count { destination.zero() }
+        if !present.isEmpty {
+            // What is missing is at the end, so what is present comes first.
+            try destination.withBytes(in: 0..<present.count) { (piece) throws(StoreError) in
+                try base.read([present], of: baseVersion, into: &piece)
+            }
+        }
+        func overlay(_ bytes: [UInt8], at offset: Int) {
+            let part = range.clamped(to: offset..<offset + bytes.count)
+            guard !part.isEmpty else { return }
+            let target = part.lowerBound - range.lowerBound
+            destination.withBytes(in: target..<target + part.count) { target in
+                bytes.withRawSpan { target.copy($0.extracting(part.lowerBound - offset..<part.upperBound - offset)) }
+            }
+        }
+        if let header = blocks[0] { overlay(header, at: 0) }
+        if let mendedEnd, !range.isEmpty {
+            let numbers = range.lowerBound / FileLayout.block...(range.upperBound - 1) / FileLayout.block
+            if numbers.overlaps(mendedEnd) {
+                for number in numbers.clamped(to: mendedEnd) {
+                    if let block = blocks[number] { overlay(block, at: number * FileLayout.block) }
+                }
+            }
+        }
+        if let endMark { overlay(endMark.bytes, at: endMark.offset) }
+    }
+}
+
+/// What is found out about a damaged file.
+private struct Mending {
+    private let source: any ByteSource
+    private let version: SourceVersion
+    private(set) var byteCount: Int
+    private(set) var blocks: [Int: [UInt8]] = [:]
+    private(set) var endMark: (offset: Int, bytes: [UInt8])?
+    private(set) var problems: [Problem] = []
+
+    init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
+        self.source = source
+        self.version = version
+        byteCount = version.byteCount
+    }
+
+    mutating func run() throws(StoreError) {
+        var copy: IndexCopy?
+        var fields = try fieldsOfTail()
+        if fields == nil {
+            copy = try IndexCopy.last(in: source, version)
+            fields = copy?.tailFields
+        }
+        // Without either there is nothing to mend it with; opening says what is wrong.
+        guard let fields, let tail = TailFields(fields) else { return }
+        try mendHeader(tail)
+        if copy == nil, tail.hasIndexCopy {
+            do throws(StoreError) {
+                copy = try IndexCopy(source, version, at: FileLayout.blockEnd(tail.chunkAreaEnd))
+            } catch {
+                guard case .damaged(_, let problem) = error else { throw error }
+                problems.append(problem)
+            }
+        }
+        guard let copy, copy.tailFields == fields else { return }
+        try mendEnd(tail, fields, copy)
+    }
+
+    /// What the tail says, if the end mark leads to a sound one.
+    private func fieldsOfTail() throws(StoreError) -> [UInt8]? {
+        let (end, _) = try source.readEnd(FileLayout.endMarkSize)
+        guard end.count == FileLayout.endMarkSize,
+            let offset = try? Tail.indexOffset(endMark: end[...], fileSize: version.byteCount, file: source.name)
+        else { return nil }
+        return Tail.fields(ofBlock: try source.bytes(offset - FileLayout.block..<offset, of: version))
+    }
+
+    private mutating func mendHeader(_ tail: TailFields) throws(StoreError) {
+        let header = Header(majorVersion: tail.major).bytes
+        guard try source.bytes(0..<min(FileLayout.block, version.byteCount), of: version) != header else { return }
+        blocks[0] = header
+        problems.append(Problem(.header, "the header is damaged; the tail says what it was", offset: 0))
+    }
+
+    private mutating func mendEnd(_ tail: TailFields, _ fields: [UInt8], _ copy: IndexCopy) throws(StoreError) {
+        byteCount = tail.indexOffset + tail.indexSize + FileLayout.endMarkSize
+        if version.byteCount < byteCount {
+            problems.append(
+                Problem(
+                    .index,
+                    "the file was cut at byte \(version.byteCount), of \(byteCount); the copy of the index has its end",
+                    offset: version.byteCount))
+        }
+        let tailOffset = tail.indexOffset - FileLayout.block
+        let block = Tail.block(withFields: fields)
+        if try present(tailOffset..<tail.indexOffset) != block {
+            blocks[tailOffset / FileLayout.block] = block
+            problems.append(
+                Problem(.tail, "the tail is damaged; the copy of the index has its fields", offset: tailOffset))
+        }
+        let mark = Tail.endMark(indexOffset: tail.indexOffset)
+        if try present(byteCount - mark.count..<byteCount) != mark { endMark = (byteCount - mark.count, mark) }
+
+        let reader = try IndexCopy.Reader(copy, source, version)
+        for group in 0..<copy.groupCount {
+            let range = copy.pages(ofGroup: group)
+            let place = tail.indexOffset + range.lowerBound
+            let found = try present(place..<place + range.count)
+            let first = range.lowerBound / FileLayout.block + 1
+            let bad = (0..<range.count / FileLayout.block).filter { page in
+                let start = page * FileLayout.block
+                return start + FileLayout.block > found.count
+                    || !found.withRawSpan {
+                        PageReader.isSound(
+                            $0.extracting(start..<start + FileLayout.block), number: first + page, salt: tail.salt)
+                    }
+            }
+            if bad.isEmpty { continue }
+            do throws(StoreError) {
+                let pages = try reader.pages(group: group)
+                guard (blocks.count + bad.count) * FileLayout.block <= memoryLimit else {
+                    throw .limitExceeded(
+                        file: source.name, what: "memory for lost pages of the index, in bytes,", limit: memoryLimit,
+                        found: String(tail.indexSize))
+                }
+                for page in bad {
+                    let start = page * FileLayout.block
+                    blocks[place / FileLayout.block + page] = Array(pages[start..<start + FileLayout.block])
+                    problems.append(
+                        Problem(
+                            .index, "page \(first + page) of the index is damaged; the copy of the index has it",
+                            offset: place + start))
+                }
+            } catch {
+                guard case .damaged(_, let problem) = error else { throw error }
+                problems.append(problem)
+            }
+        }
+    }
+
+    /// Groups that decode to much more than they take are no copy of an index.
+    private var memoryLimit: Int { 64 << 20 + 16 * version.byteCount }
+
+    /// The bytes of a range that the file still has.
+    private func present(_ range: Range<Int>) throws(StoreError) -> [UInt8] {
+        try source.bytes(range.clamped(to: 0..<version.byteCount), of: version)
+    }
+}
+
+/// What of a tail's fields mending needs.
+private struct TailFields {
+    let major: Int
+    let chunkAreaEnd: Int
+    let indexOffset: Int
+    let indexSize: Int
+    let salt: UInt64
+    let hasIndexCopy: Bool
+
+    /// `nil` for fields that no file can have; opening says why.
+    init?(_ fields: [UInt8]) {
+        let values: (major: Int, optional: UInt64, end: Int?, offset: Int?, size: Int?, contentID: Digest) =
+            fields.withRawSpan { fields in
+                (
+                    Int(fields.littleEndian(at: 12, as: UInt32.self)), fields.littleEndian(at: 32, as: UInt64.self),
+                    Int(exactly: fields.littleEndian(at: 40, as: UInt64.self)),
+                    Int(exactly: fields.littleEndian(at: 48, as: UInt64.self)),
+                    Int(exactly: fields.littleEndian(at: 56, as: UInt64.self)), Digest(in: fields, at: 80)
+                )
+            }
+        guard let end = values.end, let offset = values.offset, let size = values.size,
+            offset % FileLayout.block == 0, offset >= 2 * FileLayout.block, offset <= TensorLayout.maximumSize,
+            size % FileLayout.block == 0, size > 0, size <= TensorLayout.maximumSize,
+            (FileLayout.block...offset - FileLayout.block).contains(end)
+        else { return nil }
+        major = values.major
+        chunkAreaEnd = end
+        indexOffset = offset
+        indexSize = size
+        salt = values.contentID.high
+        hasIndexCopy = values.optional & Tail.indexCopy != 0
+    }
+}
