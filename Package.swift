@@ -92,10 +92,12 @@ let package = Package(
                 "NNStore", "NNTensor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], path: "Examples/Train"),
 
-        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite"]),
+        // Test doubles of the file system: faults, and what a power cut leaves.
+        .target(name: "SystemCallDoubles", dependencies: ["NNStore"], path: "Tests/SystemCallDoubles"),
+        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles"]),
         .testTarget(
             name: "NNInteropTests",
-            dependencies: ["NNInterop", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: ["NNInterop", "SystemCallDoubles", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
         // A test double of the GPU's driver, over memory of the process.
         .target(
@@ -107,7 +109,9 @@ let package = Package(
         .target(name: "GoldenCases", dependencies: ["NNStore", "NNInterop", "NNTensor"], path: "Tests/GoldenCases"),
         .testTarget(
             name: "NNTensorTests",
-            dependencies: ["NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases"],
+            dependencies: [
+                "NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases", "SystemCallDoubles",
+            ],
             exclude: ["Goldens", "Fixtures"]),
         .testTarget(
             name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"], exclude: ["Python"]),

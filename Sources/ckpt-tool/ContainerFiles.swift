@@ -25,7 +25,7 @@ enum ContainerFiles {
         for name in names where !name.hasPrefix(".") {
             let path = join(folder, name)
             switch try SystemCall.status(path)?.kind {
-            case .folder where !SystemCall.isSymbolicLink(path):
+            case .folder where try !SystemCall.isSymbolicLink(path):
                 found += try inFolder(path, prefix + name + "/")
             // One with a damaged first page is not passed over in silence.
             case .file where try name.hasSuffix(".nnck") || isContainer(path):

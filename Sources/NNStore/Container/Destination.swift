@@ -4,16 +4,15 @@ package enum Destination {
     /// is finished.
     ///
     /// - Throws: ``StoreError/destinationReferenced(path:)`` if a container is there that others refer to, unless
-    ///   `existing` means that one too; what making the sink throws.
+    ///   `existing` means that one too; ``StoreError/system(operation:path:errno:)`` if what is there can't be read, so that
+    ///   nobody knows; what making the sink throws.
     package static func sink(
         for path: String, _ existing: ExistingDestination, isDurable: Bool
     ) throws(StoreError) -> any ByteSink {
         switch try SystemCall.status(path)?.kind {
         case .pipe, .device: return try StreamSink(path: path)
         case .file where existing == .replace:
-            if let source = try? FileSource(path: path), Tail.isReferencedByOthers(source) {
-                throw .destinationReferenced(path: path)
-            }
+            if try Tail.isReferencedByOthers(FileSource(path: path)) { throw .destinationReferenced(path: path) }
         default: break
         }
         return try FileSink(path: path, existing: existing, isDurable: isDurable)

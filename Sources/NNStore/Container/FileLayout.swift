@@ -275,12 +275,14 @@ struct Tail: Sendable, Hashable {
 
     /// Whether a file is a container, of any version and in any state but for its tail, that others were declared to
     /// refer to. The places that this looks at are fixed for ever (spec section 2.4).
-    static func isReferencedByOthers(_ source: any ByteSource) -> Bool {
-        guard let (end, version) = try? source.readEnd(FileLayout.endMarkSize), end.count == FileLayout.endMarkSize,
+    ///
+    /// - Throws: what reading throws.
+    static func isReferencedByOthers(_ source: any ByteSource) throws(StoreError) -> Bool {
+        let (end, version) = try source.readEnd(FileLayout.endMarkSize)
+        guard end.count == FileLayout.endMarkSize,
             let offset = try? indexOffset(endMark: end[...], fileSize: version.byteCount, file: source.name),
-            let tail = try? source.bytes(offset - FileLayout.block..<offset, of: version)
+            let fields = fields(ofBlock: try source.bytes(offset - FileLayout.block..<offset, of: version))
         else { return false }
-        guard let fields = fields(ofBlock: tail) else { return false }
         return fields.withRawSpan { $0.littleEndian(at: 32, as: UInt64.self) & referencedByOthers != 0 }
     }
 

@@ -56,7 +56,7 @@ package final class FileSink: ByteSink {
         }
         guard !path.isEmpty else { throw .invalidArgument(reason: "the destination has no name") }
         let status = try SystemCall.status(path)
-        let isLink = SystemCall.isSymbolicLink(path)
+        let isLink = try SystemCall.isSymbolicLink(path)
         if status?.kind == .folder || path.hasSuffix("/") {
             throw .system(operation: "write", path: path, errno: Errno.isDirectory.rawValue)
         }
@@ -106,7 +106,7 @@ package final class FileSink: ByteSink {
     /// thing, which some say only now.
     private func appendDirectly(_ blocks: RawSpan) throws(StoreError) -> Int {
         if writing == .undecided {
-            guard SystemCall.setDirect(temporary.descriptor, true) else {
+            guard SystemCall.setDirect(temporary.descriptor, true, path: temporary.path) else {
                 writing = .cached
                 return 0
             }
@@ -124,13 +124,21 @@ package final class FileSink: ByteSink {
     }
 
     private func stopWritingDirectly() {
-        _ = SystemCall.setDirect(temporary.descriptor, false)
+        _ = SystemCall.setDirect(temporary.descriptor, false, path: temporary.path)
         writing = .cached
     }
 
     package func finish(_ existing: ExistingDestination) throws(StoreError) {
-        if let permissions { try? SystemCall.setPermissions(temporary.descriptor, permissions, path: name) }
-        if isDurable { try SystemCall.sync(temporary.descriptor, path: name) }
+        if let permissions {
+            try? SystemCall.setPermissions(temporary.descriptor, permissions, path: temporary.path)
+        }
+        if isDurable {
+            do {
+                try SystemCall.sync(temporary.descriptor, path: temporary.path)
+            } catch .system(let operation, _, let errno) {
+                throw .system(operation: operation, path: name, errno: errno)
+            }
+        }
         switch existing {
         case .replace, .replaceReferenced: try SystemCall.rename(temporary.path, to: destination)
         case .refuse: try renameIfAbsent()

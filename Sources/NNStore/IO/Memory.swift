@@ -215,11 +215,7 @@ import SystemPackage
         if range.isEmpty { return try allocate(0) }
         let page = sysconf(Int32(_SC_PAGESIZE))
         let lead = range.lowerBound % page
-        let start = unsafe mmap(
-            nil, range.count + lead, PROT_READ, MAP_SHARED, descriptor.rawValue, range.lowerBound - lead)
-        guard let start = unsafe start, unsafe start != MAP_FAILED else {
-            throw .system(operation: "map \(range.count) bytes", path: path, errno: errno)
-        }
+        let start = try unsafe SystemCall.map(descriptor, range.lowerBound - lead..<range.upperBound, path: path)
         return unsafe Memory(
             UnsafeMutableRawBufferPointer(start: start + lead, count: range.count), .unmap(start, range.count + lead),
             isReadOnly: true)

@@ -13,44 +13,65 @@ package enum SystemCall {
     /// The words for an error number.
     package static func text(_ errno: Int32) -> String { Errno(rawValue: errno).description }
 
+    /// Makes a call, again when a signal interrupts it, and puts a failure into words.
+    ///
+    /// - Parameter body: gets how many bytes it may ask for at most, where an observer says so.
     private static func perform<Result>(
-        _ operation: @autoclosure () -> String, _ path: String, _ body: () throws -> Result
+        _ kind: SystemCallKind, _ operation: @autoclosure () -> String, _ path: String, target: String? = nil,
+        _ body: (_ limit: Int) throws -> Result
     ) throws(StoreError) -> Result {
-        do {
-            return try body()
-        } catch let errno as Errno {
-            throw .system(operation: operation(), path: path, errno: errno.rawValue)
-        } catch {
-            throw .system(operation: operation(), path: path, errno: EIO)
+        let observer = observer(of: path)
+        let call = ObservedCall(kind: kind, path: path, target: target)
+        while true {
+            do {
+                var limit = Int.max
+                switch observer?.outcome(of: call) {
+                case .error(let errno):
+                    if kind == .close { _ = try? body(limit) }
+                    throw Errno(rawValue: errno)
+                case .atMost(let count): limit = max(1, count)
+                case nil: break
+                }
+                let result = try body(limit)
+                observer?.succeeded(call)
+                return result
+            } catch Errno.interrupted where kind != .close {
+                continue
+            } catch let errno as Errno {
+                throw .system(operation: operation(), path: target ?? path, errno: errno.rawValue)
+            } catch {
+                throw .system(operation: operation(), path: target ?? path, errno: EIO)
+            }
         }
     }
 
-    private static func retrying(
-        _ operation: @autoclosure () -> String, _ path: String, _ call: () -> Int32
+    /// Makes a call that returns 0 unless it fails.
+    private static func perform(
+        _ kind: SystemCallKind, _ operation: @autoclosure () -> String, _ path: String, target: String? = nil,
+        _ call: () -> Int32
     ) throws(StoreError) {
-        while call() != 0 {
-            if errno == EINTR { continue }
-            throw .system(operation: operation(), path: path, errno: errno)
+        try perform(kind, operation(), path, target: target) { _ in
+            if call() != 0 { throw Errno(rawValue: errno) }
         }
     }
 
     /// Opens a file to read. Does not wait for a writer if the path is a pipe.
     package static func openToRead(_ path: String) throws(StoreError) -> FileDescriptor {
-        try perform("open", path) {
+        try perform(.open, "open", path) { _ in
             try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .nonBlocking])
         }
     }
 
     /// Opens what is at the path (a pipe, a terminal, a device) to write, and waits for a reader if it is a pipe.
     package static func openToWrite(_ path: String) throws(StoreError) -> FileDescriptor {
-        try perform("open", path) {
+        try perform(.open, "open", path) { _ in
             try FileDescriptor.open(FilePath(path), .writeOnly, options: .closeOnExec)
         }
     }
 
     /// Opens a file for a lock, which needs write access; does not follow a link.
     package static func openToLock(_ path: String) throws(StoreError) -> FileDescriptor {
-        try perform("open", path) {
+        try perform(.open, "open", path) { _ in
             try FileDescriptor.open(FilePath(path), .readWrite, options: [.closeOnExec, .nonBlocking, .noFollow])
         }
     }
@@ -66,7 +87,7 @@ package enum SystemCall {
 
     /// Creates a file to write, which must not exist, with these permission bits less the process's mask.
     package static func create(_ path: String, permissions: UInt32) throws(StoreError) -> FileDescriptor {
-        try perform("create a file", path) {
+        try perform(.create, "create a file", path) { _ in
             try FileDescriptor.open(
                 FilePath(path), .readWrite, options: [.create, .exclusiveCreate, .closeOnExec],
                 permissions: FilePermissions(rawValue: mode_t(permissions)))
@@ -75,21 +96,19 @@ package enum SystemCall {
 
     /// Closes a descriptor. The error matters where a file system reports a failed write so late.
     package static func close(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
-        try perform("close", path) { try descriptor.close() }
+        try perform(.close, "close", path) { _ in try descriptor.close() }
     }
 
     /// Reads up to `destination`'s size at `offset` and returns how much came; 0 at the file's end.
     package static func read(
         _ descriptor: FileDescriptor, at offset: Int, into destination: inout MutableRawSpan, path: String
     ) throws(StoreError) -> Int {
-        do {
-            return try unsafe destination.withUnsafeMutableBytes { buffer in
-                try unsafe descriptor.read(fromAbsoluteOffset: Int64(offset), into: buffer)
+        try perform(.read, "read at offset \(offset)", path) { limit in
+            try unsafe destination.withUnsafeMutableBytes { buffer in
+                let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(limit))
+                return try unsafe descriptor.read(
+                    fromAbsoluteOffset: Int64(offset), into: part, retryOnInterrupt: false)
             }
-        } catch let errno as Errno {
-            throw .system(operation: "read at offset \(offset)", path: path, errno: errno.rawValue)
-        } catch {
-            throw .system(operation: "read at offset \(offset)", path: path, errno: EIO)
         }
     }
 
@@ -99,11 +118,14 @@ package enum SystemCall {
         var written = 0
         while written < bytes.byteCount {
             do throws(StoreError) {
-                written += try perform("write \(bytes.byteCount) bytes", path) {
-                    try unsafe bytes.extracting(written..<bytes.byteCount).withUnsafeBytes { buffer in
-                        try unsafe descriptor.write(buffer)
+                let rest = bytes.extracting(written..<bytes.byteCount)
+                let count = try perform(.write, "write \(bytes.byteCount) bytes", path) { limit in
+                    try unsafe rest.extracting(first: min(limit, rest.byteCount)).withUnsafeBytes { buffer in
+                        try unsafe descriptor.write(buffer, retryOnInterrupt: false)
                     }
                 }
+                observer(of: path)?.wrote(rest.extracting(first: count), to: path)
+                written += count
             } catch .system(_, _, EAGAIN) {
                 var waiting = pollfd(fd: descriptor.rawValue, events: Int16(POLLOUT), revents: 0)
                 _ = unsafe poll(&waiting, 1, -1)
@@ -113,29 +135,38 @@ package enum SystemCall {
 
     /// Sets an open file's position.
     package static func seek(_ descriptor: FileDescriptor, to offset: Int, path: String) throws(StoreError) {
-        _ = try perform("seek", path) { try descriptor.seek(offset: Int64(offset), from: .start) }
+        _ = try perform(.seek, "seek", path) { _ in try descriptor.seek(offset: Int64(offset), from: .start) }
+        observer(of: path)?.seeked(to: offset, in: path)
     }
 
     /// Makes writes to an open file go past the page cache, or through it again.
     ///
     /// - Returns: false where that can't be had.
-    package static func setDirect(_ descriptor: FileDescriptor, _ isDirect: Bool) -> Bool {
-        nnstore_set_direct(descriptor.rawValue, isDirect ? 1 : 0) == 0
+    package static func setDirect(_ descriptor: FileDescriptor, _ isDirect: Bool, path: String) -> Bool {
+        do {
+            try perform(.setDirect, "write past the cache", path) {
+                nnstore_set_direct(descriptor.rawValue, isDirect ? 1 : 0)
+            }
+            return true
+        } catch {
+            return false
+        }
     }
 
     /// Forces a file's bytes and size to stable storage.
     package static func sync(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
-        try retrying("sync to disk", path) { fsync(descriptor.rawValue) }
+        try perform(.sync, "sync to disk", path) { fsync(descriptor.rawValue) }
     }
 
     /// Forces a folder's entries to stable storage.
     package static func syncFolder(_ path: String) throws(StoreError) {
-        let descriptor = try perform("open", path) {
-            try FileDescriptor.open(FilePath(path), .readOnly, options: [.closeOnExec, .directory])
+        let descriptor = try perform(.open, "open", path) { _ in
+            try FileDescriptor.open(
+                FilePath(path), .readOnly, options: [.closeOnExec, .directory], retryOnInterrupt: false)
         }
-        defer { try? descriptor.close() }
+        defer { try? close(descriptor, path: path) }
         do {
-            try sync(descriptor, path: path)
+            try perform(.syncFolder, "sync to disk", path) { fsync(descriptor.rawValue) }
         } catch .system(_, _, EINVAL) {
             // Some file systems (9p, some FUSE) have no sync for folders; there is nothing more to be had there.
         }
@@ -177,7 +208,7 @@ package enum SystemCall {
     /// What an open descriptor is.
     package static func status(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Status {
         var status = stat()
-        try retrying("inspect", path) { unsafe fstat(descriptor.rawValue, &status) }
+        try perform(.status, "inspect", path) { unsafe fstat(descriptor.rawValue, &status) }
         return Status(status)
     }
 
@@ -185,7 +216,7 @@ package enum SystemCall {
     package static func status(_ path: String) throws(StoreError) -> Status? {
         var status = stat()
         do {
-            try retrying("inspect", path) { unsafe stat(path, &status) }
+            try perform(.status, "inspect", path) { unsafe stat(path, &status) }
         } catch .system(_, _, ENOENT) {
             return nil
         }
@@ -193,46 +224,53 @@ package enum SystemCall {
     }
 
     /// Whether the path names a symbolic link.
-    package static func isSymbolicLink(_ path: String) -> Bool {
+    package static func isSymbolicLink(_ path: String) throws(StoreError) -> Bool {
         var status = stat()
-        return unsafe lstat(path, &status) == 0 && status.st_mode & S_IFMT == S_IFLNK
+        do {
+            try perform(.status, "inspect", path) { unsafe lstat(path, &status) }
+        } catch .system(_, _, ENOENT) {
+            return false
+        }
+        return status.st_mode & S_IFMT == S_IFLNK
     }
 
     /// The path with every symbolic link followed.
     package static func resolve(_ path: String) throws(StoreError) -> String {
-        guard let resolved = unsafe realpath(path, nil) else {
-            throw .system(operation: "follow the links of", path: path, errno: errno)
+        try perform(.resolve, "follow the links of", path) { _ in
+            guard let resolved = unsafe realpath(path, nil) else { throw Errno(rawValue: errno) }
+            defer { unsafe free(resolved) }
+            return unsafe String(cString: resolved)
         }
-        defer { unsafe free(resolved) }
-        return unsafe String(cString: resolved)
     }
 
     /// Sets the permission bits of an open file.
     package static func setPermissions(
         _ descriptor: FileDescriptor, _ permissions: UInt32, path: String
     ) throws(StoreError) {
-        try retrying("set permissions", path) { fchmod(descriptor.rawValue, mode_t(permissions)) }
+        try perform(.setPermissions, "set permissions", path) { fchmod(descriptor.rawValue, mode_t(permissions)) }
     }
 
     /// Replaces `to`, if it exists, by `from` in one step.
     package static func rename(_ from: String, to: String) throws(StoreError) {
-        try retrying("rename the finished file to", to) { unsafe Glibc.rename(from, to) }
+        try perform(.rename, "rename the finished file to", from, target: to) { unsafe Glibc.rename(from, to) }
     }
 
     /// Renames `from` to `to` in one step and fails with EEXIST if `to` exists.
     package static func renameIfAbsent(_ from: String, to: String) throws(StoreError) {
-        try retrying("rename the finished file to", to) { unsafe nnstore_rename_noreplace(from, to) }
+        try perform(.renameIfAbsent, "rename the finished file to", from, target: to) {
+            unsafe nnstore_rename_noreplace(from, to)
+        }
     }
 
     /// Gives the file at `from` the second name `to`; fails with EEXIST if that exists.
     package static func link(_ from: String, to: String) throws(StoreError) {
-        try retrying("link the finished file to", to) { unsafe Glibc.link(from, to) }
+        try perform(.link, "link the finished file to", from, target: to) { unsafe Glibc.link(from, to) }
     }
 
     /// Creates a folder. One that is there is no error.
     package static func createFolder(_ path: String) throws(StoreError) {
         do {
-            try retrying("create a folder", path) { unsafe mkdir(path, 0o777) }
+            try perform(.createFolder, "create a folder", path) { unsafe mkdir(path, 0o777) }
         } catch .system(_, _, EEXIST) {}
     }
 
@@ -257,9 +295,20 @@ package enum SystemCall {
         Array((text + "\n").utf8).withRawSpan { try? writeAll(.standardError, $0, path: "standard error") }
     }
 
+    /// Maps a range of a file, which begins at a multiple of the page size, to be read.
+    @unsafe static func map(
+        _ descriptor: FileDescriptor, _ range: Range<Int>, path: String
+    ) throws(StoreError) -> UnsafeMutableRawPointer {
+        try unsafe perform(.map, "map \(range.count) bytes", path) { _ in
+            let start = unsafe mmap(nil, range.count, PROT_READ, MAP_SHARED, descriptor.rawValue, range.lowerBound)
+            guard let start = unsafe start, unsafe start != MAP_FAILED else { throw Errno(rawValue: errno) }
+            return unsafe start
+        }
+    }
+
     /// Removes a name.
     package static func unlink(_ path: String) throws(StoreError) {
-        try retrying("remove", path) { unsafe Glibc.unlink(path) }
+        try perform(.unlink, "remove", path) { unsafe Glibc.unlink(path) }
     }
 
     /// What became of asking for a lock.
@@ -268,7 +317,7 @@ package enum SystemCall {
     /// Takes an exclusive lock on an open file without waiting.
     package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Lock {
         do {
-            try retrying("lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
+            try perform(.lock, "lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
             return .taken
         } catch .system(_, _, EAGAIN) {
             return .heldByAnother
@@ -281,12 +330,18 @@ package enum SystemCall {
 
     /// The names in a folder.
     package static func names(in folder: String) throws(StoreError) -> [String] {
-        guard let stream = unsafe opendir(folder) else {
-            throw .system(operation: "list", path: folder, errno: errno)
+        let stream = try unsafe perform(.list, "list", folder) { (_) throws -> OpaquePointer in
+            guard let stream = unsafe opendir(folder) else { throw Errno(rawValue: errno) }
+            return unsafe stream
         }
         defer { unsafe closedir(stream) }
         var names: [String] = []
-        while let entry = unsafe readdir(stream) {
+        while true {
+            errno = 0
+            guard let entry = unsafe readdir(stream) else {
+                if errno == 0 { break }
+                throw .system(operation: "list", path: folder, errno: errno)
+            }
             let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) { pointer in
                 unsafe pointer.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
             }

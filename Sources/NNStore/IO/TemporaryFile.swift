@@ -13,6 +13,8 @@ package final class TemporaryFile {
 
     private static let prefix = ".nnstore-"
     private static let suffix = ".tmp"
+    /// How often another save may take a new file for a leftover: once is rare, so many times is something else.
+    private static let attempts = 100
     private static let secondsUntilStale = 24 * 60 * 60
 
     /// Creates and locks a temporary file beside `destination`.
@@ -25,7 +27,7 @@ package final class TemporaryFile {
         TemporaryFile.removeStale(in: folder)
         let boot = TemporaryFile.bootID
         let process = SystemCall.processID
-        while true {
+        for _ in 0..<TemporaryFile.attempts {
             let random = String(UInt64.random(in: 0 ... .max), radix: 16)
             let name = "\(TemporaryFile.prefix)\(boot)-\(process)-\(random)\(TemporaryFile.suffix)"
             let candidate = FilePath(folder).appending(name).string
@@ -37,17 +39,26 @@ package final class TemporaryFile {
             } catch .system(_, _, let errno) {
                 throw .system(operation: "create a file in its folder \(folder)", path: destination, errno: errno)
             }
-            // Between the two calls another save may have taken the file for a leftover and removed it.
-            if let lock = try? SystemCall.lock(descriptor, path: candidate), lock != .heldByAnother,
-                (try? SystemCall.status(descriptor, path: candidate))?.linkCount == 1
-            {
-                self.path = candidate
-                self.descriptor = descriptor
-                return
+            do throws(StoreError) {
+                // Between the two calls another save may have taken the file for a leftover and removed it.
+                if try SystemCall.lock(descriptor, path: candidate) != .heldByAnother,
+                    try SystemCall.status(descriptor, path: candidate).linkCount == 1
+                {
+                    self.path = candidate
+                    self.descriptor = descriptor
+                    return
+                }
+            } catch {
+                try? SystemCall.close(descriptor, path: candidate)
+                try? SystemCall.unlink(candidate)
+                throw error
             }
             try? SystemCall.close(descriptor, path: candidate)
             try? SystemCall.unlink(candidate)
         }
+        throw .system(
+            operation: "create a file that no other save removes in its folder \(folder)", path: destination,
+            errno: Errno.resourceTemporarilyUnavailable.rawValue)
     }
 
     deinit { try? SystemCall.close(descriptor, path: path) }

@@ -1,0 +1,106 @@
+import Foundation
+import NNInterop
+import NNStore
+import SystemCallDoubles
+import Testing
+
+/// Every system call of an import or an export fails in turn: what is there stays, or the new is there, whole.
+@Suite("Faults while converting", .serialized)
+struct ConversionFaultTests {
+    private static let fixtures = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+        .appendingPathComponent("Fixtures")
+
+    private let folder: TemporaryFolder
+    private let destination: String
+
+    init() throws {
+        folder = try TemporaryFolder()
+        destination = folder.path("out")
+    }
+
+    private func require(_ condition: Bool, _ what: String) throws {
+        if !condition { throw FaultTrial.Finding(description: what) }
+    }
+
+    private func bytes(_ path: String) throws -> Data { try Data(contentsOf: URL(fileURLWithPath: path)) }
+
+    /// Runs `work`, which replaces the file at ``destination``, with every fault; without one it makes the same bytes each time.
+    private func tryFaults(_ what: String, _ work: @escaping () throws -> Void) throws {
+        let before = Data("what was there".utf8)
+        try work()
+        let expected = try bytes(destination)
+        let counts = try FaultTrial(in: folder.url.path) {
+            try before.write(to: URL(fileURLWithPath: destination))
+        } work: {
+            try work()
+        } check: { error in
+            var isDone = error == nil
+            if case .replacedNotDurable? = error as? StoreError { isDone = true }
+            try require(
+                try bytes(destination) == (isDone ? expected : before), "the destination is neither old nor new")
+            if let error {
+                try require(error is StoreError || error is InteropError, "an error of another type")
+                try require("\(error)".contains(folder.url.path), "the error names no file")
+            }
+            if folder.names.contains(where: { $0.hasPrefix(".nnstore-") }) {
+                try Checkpoint.save(["n": 1], to: folder.path("next.nnck"))
+                try FileManager.default.removeItem(atPath: folder.path("next.nnck"))
+            }
+            try require(!folder.names.contains { $0.hasPrefix(".nnstore-") }, "left behind for ever")
+        }.run()
+        print("\(what): \(counts)")
+        #expect(counts.failed > 20 && counts.survived > 5, "\(what)")
+    }
+
+    @Test(
+        "while a file of another library is imported",
+        arguments: [
+            "dtypes.safetensors", "training.pt", "legacy_tied.pth", "arrays.npz", "arrays_deflate.npz", "model.gguf",
+        ])
+    func importing(_ name: String) throws {
+        let source = folder.path(name)
+        try FileManager.default.copyItem(
+            atPath: ConversionFaultTests.fixtures.appendingPathComponent(name).path, toPath: source)
+        var open = OpenOptions()
+        open.keepsUnknownTypes = true
+        try tryFaults("importing \(name)") {
+            try CheckpointFiles.open(source, options: open)
+                .saveAsContainer(to: destination, options: SaveOptions(existing: .replace, threads: 2))
+        }
+    }
+
+    @Test("while a sharded model is imported")
+    func importingShards() throws {
+        let tree: StateTree = try [
+            "a": .tensor(StateTensor((0..<3000).map { Float($0) }, shape: [3000])),
+            "b": .tensor(StateTensor((0..<3000).map { Float(-$0) }, shape: [3000])),
+        ]
+        try ShardedExport.save(tree, to: folder.path("m.safetensors"), as: .safetensors, maximumShardSize: 12_000)
+        let index = folder.path("m.safetensors.index.json")
+        try tryFaults("importing shards") {
+            try CheckpointFiles.open(index)
+                .saveAsContainer(to: destination, options: SaveOptions(existing: .replace, threads: 1))
+        }
+    }
+
+    @Test("while a container is exported", arguments: [WritableFormat.safetensors, .pytorch, .npz, .gguf])
+    func exporting(_ format: WritableFormat) throws {
+        let tree: StateTree = try [
+            "a": .tensor(StateTensor((0..<3000).map { Float($0) }, shape: [50, 60])),
+            "b": .tensor(StateTensor((0..<300).map { Float(-$0) }, shape: [300])),
+        ]
+        let source = folder.path("source.nnck")
+        try Checkpoint.save(tree, to: source)
+        var options = ExportOptions()
+        options.existing = .replace
+        try tryFaults("exporting \(format)") {
+            let file = try CheckpointFiles.open(source)
+            switch format {
+            case .safetensors: try file.saveAsSafetensors(to: destination, options: options)
+            case .pytorch: try file.saveAsPyTorch(to: destination, options: options)
+            case .npz: try file.saveAsNumPy(to: destination, options: options)
+            default: try file.saveAsGGUF(to: destination, options: options)
+            }
+        }
+    }
+}
