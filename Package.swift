@@ -5,6 +5,12 @@ import PackageDescription
 /// NNStore and NNInterop read hostile files: every use of an unsafe construct must be marked as such.
 let strict: [SwiftSetting] = [.strictMemorySafety()]
 
+/// What the fuzzer's targets need, as tests and as a program.
+let corpus: [Target.Dependency] = [
+    "NNStore", "NNInterop", "ckpt-tool", "CSQLite",
+    .product(name: "ArgumentParser", package: "swift-argument-parser"),
+]
+
 let package = Package(
     name: "nnstore",
     platforms: [.macOS(.v26)],
@@ -120,3 +126,22 @@ let package = Package(
     // The kernels, compiled for the test double of the driver.
     cxxLanguageStandard: .cxx17
 )
+
+// `make fuzz` builds the targets of the corpus tests for libFuzzer, with checks that only a fuzzed build has.
+if Context.environment["NNSTORE_FUZZ"] != nil {
+    // The program's commands without the program: libFuzzer has a main function of its own.
+    let program = package.targets.first { $0.name == "ckpt-tool" }!
+    package.targets.removeAll { $0.name == program.name || $0.isTest }
+    package.products.removeAll { $0.name == program.name }
+    package.targets += [
+        .target(name: program.name, dependencies: program.dependencies, exclude: ["CheckpointTool.swift"]),
+        .target(name: "FuzzTargets", dependencies: corpus, path: "Tests/CorpusTests/Targets"),
+        .target(name: "FuzzEntry", dependencies: ["FuzzTargets"], path: "Fuzz/FuzzEntry"),
+        // In C: a Swift program has a main function of its own, and libFuzzer brings one.
+        .executableTarget(
+            name: "fuzz-files", dependencies: ["FuzzEntry"], path: "Fuzz/fuzz-files",
+            linkerSettings: [.unsafeFlags(["-sanitize=fuzzer"])]),
+    ]
+} else {
+    package.targets.append(.testTarget(name: "CorpusTests", dependencies: corpus))
+}
