@@ -19,6 +19,7 @@ let package = Package(
         .library(name: "NNInterop", targets: ["NNInterop"]),
         .library(name: "NNDevices", targets: ["NNDevices"]),
         .library(name: "NNTensor", targets: ["NNTensor"]),
+        .library(name: "NNSigning", targets: ["NNSigning"]),
         .executable(name: "ckpt-tool", targets: ["ckpt-tool"]),
         .executable(name: "gpu-check", targets: ["gpu-check"]),
     ],
@@ -76,10 +77,15 @@ let package = Package(
                 .product(name: "OrderedCollections", package: "swift-collections"),
             ],
             swiftSettings: strict),
+        // Signatures over files. A module of its own: who wants none need not build cryptography.
+        .target(
+            name: "NNSigning",
+            dependencies: ["NNStore", .product(name: "Crypto", package: "swift-crypto")],
+            swiftSettings: strict),
         .executableTarget(
             name: "ckpt-tool",
             dependencies: [
-                "NNStore", "NNInterop", "NNDevices",
+                "NNStore", "NNInterop", "NNDevices", "NNSigning",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
                 // Only here: a program that wants NNInterop should not have to build it.
                 .product(name: "Crypto", package: "swift-crypto"),
@@ -120,7 +126,8 @@ let package = Package(
             ],
             exclude: ["Goldens", "Fixtures"]),
         .testTarget(
-            name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "ckpt-tool"], exclude: ["Python"]),
+            name: "CheckpointToolTests", dependencies: ["NNStore", "NNInterop", "NNSigning", "ckpt-tool"],
+            exclude: ["Python"]),
     ],
     swiftLanguageModes: [.v6],
     // The kernels, compiled for the test double of the driver.

@@ -22,7 +22,8 @@ struct CheckpointTool: ParsableCommand {
         version: "ckpt-tool \(Library.version), container format \(Library.formatVersion)",
         subcommands: [
             ListCommand.self, ShowCommand.self, VerifyCommand.self, ImportCommand.self, ExportCommand.self,
-            DiffCommand.self, MigrateCommand.self, RecoverCommand.self, SQLCommand.self, DevicesCommand.self,
+            DiffCommand.self, MigrateCommand.self, RecoverCommand.self, SignCommand.self, SQLCommand.self,
+            DevicesCommand.self,
         ])
 
     static func main() {

@@ -1,5 +1,6 @@
 import NNDevices
 import NNInterop
+import NNSigning
 import NNStore
 
 /// What the tool says and returns after an error of the libraries.
@@ -35,6 +36,9 @@ struct Failure {
         case let error as InteropError:
             message = error.description
             exitCode = Failure.badFile
+        case let error as SigningError:
+            message = error.description
+            exitCode = if case .invalidKey = error { Failure.badCommand } else { Failure.badFile }
         case let error as DeviceError:
             message = error.description
             exitCode = Failure.badCommand

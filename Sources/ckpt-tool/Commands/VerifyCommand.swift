@@ -1,5 +1,6 @@
 import ArgumentParser
 import NNInterop
+import NNSigning
 import NNStore
 
 extension VerificationLevel: ExpressibleByArgument {}
@@ -12,8 +13,12 @@ struct VerifyCommand: ParsableCommand {
             Levels: structure checks the index, checksums also the bytes as they are stored, full decodes everything. \
             Formats without checksums are checked for their rules and that every byte can be read.
 
+            Checksums guard against accidents, not against malice: who alters a file can alter them too. With --key the \
+            file's signature is checked first: that every byte is one that the key's owner signed (ckpt-tool sign).
+
             Examples:
               ckpt-tool verify model.nnck
+              ckpt-tool verify model.nnck --key public.pem
               ckpt-tool verify model.nnck --level checksums --json
             """)
 
@@ -23,12 +28,29 @@ struct VerifyCommand: ParsableCommand {
     @Option(help: "How much to check.")
     var level = VerificationLevel.full
 
+    @Option(
+        help: ArgumentHelp("Check the file's signature by this public key, a PEM file.", valueName: "file"),
+        completion: .file(extensions: ["pem"]))
+    var key: String?
+
+    @Option(
+        help: ArgumentHelp("The signature, FILE.sig unless given.", valueName: "file"),
+        completion: .file(extensions: ["sig"]))
+    var signature: String?
+
     @OptionGroup var reading: SourceOptions
 
     @Flag(help: "Print one JSON object.")
     var json = false
 
+    func validate() throws {
+        guard signature == nil || key != nil else {
+            throw ValidationError("--signature needs --key: a signature alone says nothing about who made it")
+        }
+    }
+
     func run() throws {
+        try checkSignature()
         let progress = ProgressLine("verify \(printable(file))", quiet: json)
         let result = try FileVerification.run(file, level: level, options: reading.options) { progress.update($0, $1) }
         progress.finish()
@@ -48,6 +70,19 @@ struct VerifyCommand: ParsableCommand {
             if !result.summary.isEmpty { Terminal.print("  \(result.summary)") }
         }
         if !result.problems.isEmpty { throw ExitCode(Failure.badFile) }
+    }
+
+    /// Nothing else of a file is looked at that is not the one that was signed.
+    private func checkSignature() throws {
+        guard let key else { return }
+        let trusted = try VerifyingKey(path: key)
+        let progress = ProgressLine("signature of \(printable(file))", quiet: json)
+        defer { progress.finish() }
+        try FileSignature(path: signature ?? file + ".sig").verify(FileSource(path: file), trusting: trusted) {
+            progress.update($0, $1)
+        }
+        progress.finish()
+        if !json { Terminal.print("\(printable(file)): every byte is as the owner of \(printable(key)) signed it") }
     }
 
     private func printJSON(_ result: FileVerification) {

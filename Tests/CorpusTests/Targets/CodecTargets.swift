@@ -24,7 +24,8 @@ enum CodecTargets {
         for (number, decoded) in sizes.enumerated() {
             let said = Int(bytes[4 + 2 * number]) | Int(bytes[5 + 2 * number]) << 8
             let coding: ChunkPart.Coding =
-                number == planes?.width ? .stored : said % 3 == 0 ? .constant(bytes[5 + 2 * number]) : said % 3 == 1 ? .zstd : .stored
+                number == planes?.width
+                ? .stored : said % 3 == 0 ? .constant(bytes[5 + 2 * number]) : said % 3 == 1 ? .zstd : .stored
             if case .constant(let byte) = coding {
                 parts.append(ChunkPart(constant: byte))
                 continue

@@ -47,7 +47,8 @@ package struct ContainerMutator {
         let row = rows[random.below(rows.count)]
         let number = random.below(row.encoding.parts.count)
         let part = row.encoding.parts[number]
-        let start = row.extent.lowerBound + row.encoding.parts[..<number].reduce(0) { $0 + $1.encodedSize } - FileLayout.block
+        let start =
+            row.extent.lowerBound + row.encoding.parts[..<number].reduce(0) { $0 + $1.encodedSize } - FileLayout.block
         let range = start..<start + part.encodedSize
         guard part.encodedSize > 0, range.upperBound <= container.chunks.count else { return }
         container.chunks.replaceSubrange(range, with: padded(mutate(Array(container.chunks[range])), to: range.count))
@@ -86,9 +87,11 @@ package struct ContainerMutator {
         let sql =
             switch random.below(16) {
             case 0: "DELETE FROM \(table) WHERE \(key) = (\(row))"
-            case 1: "INSERT OR IGNORE INTO \(table) SELECT \(columns.map { $0 == column ? value() : $0 }.joined(separator: ", ")) FROM \(table) WHERE \(key) = (\(row)) LIMIT 1"
-            default: "UPDATE OR IGNORE \(table) SET \(column) = \(value()) WHERE \(key) = (\(row))"
-                + (table == "node" ? " AND random() % 3 = 0" : "")
+            case 1:
+                "INSERT OR IGNORE INTO \(table) SELECT \(columns.map { $0 == column ? value() : $0 }.joined(separator: ", ")) FROM \(table) WHERE \(key) = (\(row)) LIMIT 1"
+            default:
+                "UPDATE OR IGNORE \(table) SET \(column) = \(value()) WHERE \(key) = (\(row))"
+                    + (table == "node" ? " AND random() % 3 = 0" : "")
             }
         if let image = ContainerMutator.run(sql, on: container.image) { container.image = image }
     }
@@ -96,13 +99,18 @@ package struct ContainerMutator {
     private mutating func value() -> String {
         let texts = [
             "NULL", "0", "1", "-1", "2", "3", "4", "5", "11", "13", "16", "17", "255", "256", "4096", "8192", "1048576",
-            "1048577", "1152921504606846976", "1152921504606846977", "9223372036854775807", "-9223372036854775808", "1.5",
-            "''", "'[]'", "'[0]'", "'[1,2,3]'", "'[1048576,1048576]'", "'[9223372036854775807]'", "'[-1]'", "'[01]'", "'F32'",
-            "'BF16'", "'F4'", "'Q4_K'", "'none'", "'fast'", "'known'", "'a.b'", "'weight'", "x''", "zeroblob(13)", "zeroblob(26)",
+            "1048577", "1152921504606846976", "1152921504606846977", "9223372036854775807", "-9223372036854775808",
+            "1.5",
+            "''", "'[]'", "'[0]'", "'[1,2,3]'", "'[1048576,1048576]'", "'[9223372036854775807]'", "'[-1]'", "'[01]'",
+            "'F32'",
+            "'BF16'", "'F4'", "'Q4_K'", "'none'", "'fast'", "'known'", "'a.b'", "'weight'", "x''", "zeroblob(13)",
+            "zeroblob(26)",
             "zeroblob(16)", "zeroblob(600)", "randomblob(8)", "CAST(x'ff00fe' AS TEXT)", "char(0)", "'2.9'",
             "(SELECT value FROM node ORDER BY random() LIMIT 1)", "(SELECT shape FROM node ORDER BY random() LIMIT 1)",
-            "(SELECT parts FROM chunk ORDER BY random() LIMIT 1)", "(SELECT offset FROM chunk ORDER BY random() LIMIT 1)",
-            "(SELECT length + 1 FROM chunk ORDER BY random() LIMIT 1)", "(SELECT offset + 1 FROM chunk ORDER BY random() LIMIT 1)",
+            "(SELECT parts FROM chunk ORDER BY random() LIMIT 1)",
+            "(SELECT offset FROM chunk ORDER BY random() LIMIT 1)",
+            "(SELECT length + 1 FROM chunk ORDER BY random() LIMIT 1)",
+            "(SELECT offset + 1 FROM chunk ORDER BY random() LIMIT 1)",
         ]
         return texts[random.below(texts.count)]
     }
@@ -116,10 +124,12 @@ package struct ContainerMutator {
         guard let copy = sqlite3_malloc64(UInt64(size)) else { return nil }
         image.withUnsafeBytes { copy.copyMemory(from: $0.baseAddress!, byteCount: image.count) }
         let flags = UInt32(SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE)
-        let setup = "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA writable_schema = ON; "
+        let setup =
+            "PRAGMA temp_store = MEMORY; PRAGMA journal_mode = MEMORY; PRAGMA writable_schema = ON; "
             + "PRAGMA ignore_check_constraints = ON; "
         guard
-            sqlite3_deserialize(database, "main", copy.assumingMemoryBound(to: UInt8.self), size, size, flags) == SQLITE_OK,
+            sqlite3_deserialize(database, "main", copy.assumingMemoryBound(to: UInt8.self), size, size, flags)
+                == SQLITE_OK,
             sqlite3_exec(database, setup + sql, nil, nil, nil) == SQLITE_OK
         else { return nil }
         sqlite3_exec(database, "VACUUM", nil, nil, nil)
@@ -147,6 +157,8 @@ extension [UInt8] {
     /// Where `pattern` stands first.
     fileprivate func firstIndex(of pattern: [UInt8]) -> Int? {
         guard count >= pattern.count, let first = pattern.first else { return nil }
-        return (0...count - pattern.count).first { self[$0] == first && self[$0..<$0 + pattern.count].elementsEqual(pattern) }
+        return (0...count - pattern.count).first {
+            self[$0] == first && self[$0..<$0 + pattern.count].elementsEqual(pattern)
+        }
     }
 }
