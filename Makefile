@@ -11,15 +11,18 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenbla
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-torch test-asan test-exhaustive test-kill fuzz bench gpu-check-bundle format lint clean
+.PHONY: help build demo test test-torch test-asan test-tsan test-ubsan test-exhaustive test-kill fuzz soak bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
 	@echo "make test-asan         all tests under AddressSanitizer, with leaks (about a quarter of an hour)"
+	@echo "make test-tsan         all tests under ThreadSanitizer, which must first see a planted race (about an hour)"
+	@echo "make test-ubsan        all tests, the parts in C with traps for undefined behaviour"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
-	@echo "make fuzz              fuzz the readers of all formats (SECONDS=60 each)"
+	@echo "make fuzz              fuzz the readers, codecs and commands (SECONDS=60 each)"
+	@echo "make soak              random operations beside a model of what should be there (SECONDS=60)"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make gpu-check-bundle  make .build-gpu/gpu-check.tar.xz, to be run on a machine with a GPU and no Swift"
@@ -67,6 +70,29 @@ test-asan:
 	LSAN_OPTIONS=suppressions=$(CURDIR)/Tests/alive-at-exit.txt:print_suppressions=0 \
 		$(SWIFT) test --skip-build --disable-xctest --sanitize=address --scratch-path .build-asan
 
+# One race is planted first: a sanitizer that does not see it says nothing by its silence.
+# Without setarch the sanitizer sometimes dies at the start, of where the system has put its memory.
+TSAN := setarch $(shell uname -m) -R env TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/known-races.txt
+test-tsan:
+	$(call install,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory .venv/complete
+	$(SWIFT) build --build-tests --sanitize=thread --scratch-path .build-tsan
+	@if NNSTORE_PLANT_RACE=1 $(TSAN) $(SWIFT) test --skip-build --disable-xctest --sanitize=thread \
+		--scratch-path .build-tsan --filter SanitizerTests >.build-tsan/planted.log 2>&1 \
+		|| ! grep -q 'WARNING: ThreadSanitizer: data race' .build-tsan/planted.log; then \
+		echo "ThreadSanitizer did not see the planted race: .build-tsan/planted.log" >&2; exit 1; \
+	fi
+	@echo "ThreadSanitizer sees the planted race"
+	$(TSAN) $(SWIFT) test --skip-build --disable-xctest --sanitize=thread --scratch-path .build-tsan
+
+# Of the parts in C: a trap for each thing that C leaves undefined.
+UBSAN := -Xcc -fsanitize=undefined -Xcc -fsanitize-trap=undefined
+test-ubsan:
+	$(call install,$(TEST_PACKAGES))
+	@$(MAKE) --no-print-directory .venv/complete
+	$(SWIFT) build --build-tests $(UBSAN) --scratch-path .build-ubsan
+	$(SWIFT) test --skip-build --disable-xctest $(UBSAN) --scratch-path .build-ubsan
+
 test-exhaustive:
 	$(call install,$(TEST_PACKAGES))
 	NNSTORE_EXHAUSTIVE=1 $(SWIFT) test --disable-xctest -c release -Xswiftc -enable-testing --scratch-path .build-exhaustive --filter DamageTests
@@ -75,6 +101,11 @@ SECONDS ?= 60
 fuzz:
 	$(call install,$(BUILD_PACKAGES))
 	@scripts/fuzz $(SECONDS)
+
+soak:
+	$(call install,$(BUILD_PACKAGES))
+	$(SWIFT) build -c release --product soak
+	"$$($(SWIFT) build -c release --show-bin-path)/soak" --seconds $(SECONDS)
 
 RUNS ?= 50
 test-kill: build

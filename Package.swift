@@ -104,6 +104,14 @@ let package = Package(
                 "NNStore", "NNTensor", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ], path: "Examples/Train"),
 
+        // Random operations for hours, beside a model of what should be there (`make soak`).
+        .executableTarget(
+            name: "soak",
+            dependencies: [
+                "NNStore", "NNInterop", "NNTensor",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            path: "Tests/Soak"),
         // Test doubles of the file system: faults, and what a power cut leaves.
         .target(name: "SystemCallDoubles", dependencies: ["NNStore"], path: "Tests/SystemCallDoubles"),
         .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles"]),
