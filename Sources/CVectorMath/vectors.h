@@ -6,8 +6,14 @@
 
 #define INLINE static inline __attribute__((always_inline))
 
-// Compiled for several processors; the loader takes the best one that this machine has.
-#if defined(__x86_64__) && defined(__linux__)
+// Compiled for several processors; the loader takes the best one that this machine has. Not under ThreadSanitizer, which is
+// not there yet when the loader asks.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define NNSTORE_ONE_PROCESSOR
+#endif
+#endif
+#if defined(__x86_64__) && defined(__linux__) && !defined(NNSTORE_ONE_PROCESSOR)
 #define CLONES __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
 #else
 #define CLONES

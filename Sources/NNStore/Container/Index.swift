@@ -51,6 +51,9 @@ final class Index: Sendable {
         var dtypes: [StateKey: DType] = [:]
     }
 
+    /// More rows of `chunk` than there can be: each takes more than 32 bytes, with its digest, its parts and eight numbers.
+    var maximumChunkCount: Int { pages.byteCount / 32 }
+
     /// Opens the index and compares its schema.
     init(_ pages: PageReader, tail: Tail, file: String, limits: ReadLimits) throws(StoreError) {
         self.pages = pages

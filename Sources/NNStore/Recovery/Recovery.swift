@@ -65,7 +65,8 @@ extension Checkpoint {
         let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
         let (entries, state) = try readTree()
         let tensors = state.tensors.map(\.tensor)
-        let reasons = try TensorDamage.reasons(verification, entries, tensors)
+        let reasons = try TensorDamage.reasons(
+            verification, entries, tensors, maximumChunkCount: index.maximumChunkCount)
         guard entries.isEmpty || reasons.count < entries.count else {
             throw StoreError.damaged(
                 file: source.name,
@@ -116,12 +117,12 @@ extension Checkpoint {
 private enum TensorDamage {
     /// What is wrong with tensors, by their numbers. Each damaged storage is read once, however many tensors look at it.
     static func reasons(
-        _ verification: VerificationReport, _ entries: [TensorEntry], _ tensors: [StateTensor]
+        _ verification: VerificationReport, _ entries: [TensorEntry], _ tensors: [StateTensor], maximumChunkCount: Int
     ) throws -> [Int: String] {
         var damage: [Int: [(range: Range<Int>, reason: String)]] = [:]
         var reasons: [Int: String] = [:]
         for (number, entry) in entries.enumerated() where verification.damagedStorages.contains(entry.storage) {
-            let parts = try damage[entry.storage] ?? damagedParts(of: tensors[number].storage)
+            let parts = try damage[entry.storage] ?? damagedParts(of: tensors[number].storage, maximumChunkCount)
             damage[entry.storage] = parts
             if parts.isEmpty {
                 // Every byte can be read, and yet verification found something: nobody knows which bytes are the right ones.
@@ -135,8 +136,16 @@ private enum TensorDamage {
     }
 
     /// The chunks of a storage that can't be read, and why.
-    private static func damagedParts(of storage: Storage) throws -> [(range: Range<Int>, reason: String)] {
+    private static func damagedParts(
+        of storage: Storage, _ maximumChunkCount: Int
+    ) throws -> [(range: Range<Int>, reason: String)] {
         var parts: [(range: Range<Int>, reason: String)] = []
+        // One that claims more chunks than the index has room for has not all of them.
+        guard FileLayout.chunkCount(storageSize: storage.byteCount) <= maximumChunkCount else {
+            return [
+                (0..<storage.byteCount, "the index has not all chunks of its storage of \(storage.byteCount) bytes")
+            ]
+        }
         var bytes = [UInt8](repeating: 0, count: min(FileLayout.chunkSize, storage.byteCount))
         for sequence in 0..<FileLayout.chunkCount(storageSize: storage.byteCount) {
             let range = FileLayout.chunkRange(sequence, storageSize: storage.byteCount)

@@ -93,7 +93,7 @@ struct ExportCommand: ParsableCommand {
         let isSharded = try shardSize != nil && SystemCall.status(index) != nil
         let name = isSharded ? index : output
         let written =
-            isSharded ? try CheckpointFiles.open(index).byteCount : try SystemCall.status(output)?.byteCount ?? 0
+            isSharded ? try CheckpointFiles.open(index).byteCount : (try? SystemCall.status(output))?.byteCount ?? 0
         if json {
             JSONOutput.print([
                 "source": .string(source), "file": .string(name), "format": .string(to?.rawValue ?? ""),

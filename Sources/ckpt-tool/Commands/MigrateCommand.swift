@@ -171,7 +171,7 @@ struct MigrateCommand: ParsableCommand {
             }
             let report = try checkpoint.migrate(to: path, options: options)
             return .migrated(
-                report, before: checkpoint.byteCount, after: try SystemCall.status(path)?.byteCount ?? 0)
+                report, before: checkpoint.byteCount, after: (try? SystemCall.status(path))?.byteCount ?? 0)
         } catch {
             guard let failure = Failure(error) else { throw error }
             return .failed(message: failure.message, exitCode: failure.exitCode)
