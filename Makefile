@@ -11,7 +11,7 @@ BUILD_PACKAGES := libzstd-dev libsqlite3-dev libxxhash-dev zlib1g-dev libopenbla
 TEST_PACKAGES := $(BUILD_PACKAGES) python3 python3-venv sqlite3 git
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-torch test-asan test-tsan test-ubsan test-exhaustive test-kill fuzz soak bench gpu-check-bundle format lint clean
+.PHONY: help build demo test test-torch test-asan test-tsan test-ubsan test-exhaustive test-faults test-kill fuzz soak bench gpu-check-bundle format lint clean
 
 help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers, codecs and commands (SECONDS=60 each)"
 	@echo "make soak              random operations beside a model of what should be there (SECONDS=60)"
+	@echo "make test-faults       a full disk, a read-only one, and failing system calls, in the built tool (strace)"
 	@echo "make test-kill         kill imports, migrations and trainings at random moments (MODEL=path, RUNS=50)"
 	@echo "make bench             time NNStore and NNTensor beside what users would pick instead (Benchmarks/README.md)"
 	@echo "make gpu-check-bundle  make .build-gpu/gpu-check.tar.xz, to be run on a machine with a GPU and no Swift"
@@ -101,6 +102,10 @@ SECONDS ?= 60
 fuzz:
 	$(call install,$(BUILD_PACKAGES))
 	@scripts/fuzz $(SECONDS)
+
+test-faults: build
+	$(call install,strace util-linux python3)
+	@scripts/system-faults.py "$$($(SWIFT) build -c release --show-bin-path)/ckpt-tool"
 
 soak:
 	$(call install,$(BUILD_PACKAGES))

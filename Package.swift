@@ -114,7 +114,10 @@ let package = Package(
             path: "Tests/Soak"),
         // Test doubles of the file system: faults, and what a power cut leaves.
         .target(name: "SystemCallDoubles", dependencies: ["NNStore"], path: "Tests/SystemCallDoubles"),
-        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles"]),
+        // What ThreadSanitizer has to be told about the locks of Swift's library.
+        .target(name: "CVisibleLocks", path: "Tests/CVisibleLocks"),
+        .testTarget(
+            name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles", "CVisibleLocks"]),
         .testTarget(
             name: "NNInteropTests",
             dependencies: ["NNInterop", "SystemCallDoubles", .product(name: "Crypto", package: "swift-crypto")],

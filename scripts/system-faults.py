@@ -132,7 +132,7 @@ def small_file_systems(model: str, container: str) -> None:
                 cp {container} /mnt/old.nnck
                 {"" if fills else "mount -o remount,ro /mnt"}
                 sum=$(sha256sum < /mnt/old.nnck)
-                {"head -c 900000 /dev/zero > /mnt/filling || true" if fills else ""}
+                {"head -c 2M /dev/zero > /mnt/filling 2>/dev/null || true" if fills else ""}
                 set +e
                 {TOOL} {"import " + model + " -o /mnt/old.nnck --force" if command == "import"
                         else "migrate --in-place --to 1 /mnt/old.nnck"}

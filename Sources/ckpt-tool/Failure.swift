@@ -24,6 +24,8 @@ struct Failure {
                 case .destinationReferenced(let path):
                     "\(path): other files were declared to refer to it, so replacing it would break them; choose another "
                         + "name, or replace it with --force-referenced"
+                case .damaged, .incomplete:
+                    error.description + "; or save what is sound of it (ckpt-tool recover)"
                 default: error.description
                 }
             exitCode =

@@ -87,4 +87,43 @@ struct ProcessTests {
             #expect(try Tool.run("diff", sources[winner], destination).status == 0)
         }
     }
+
+    @Test(
+        "a migration in place that is killed leaves the old container or the new one, whole (make test-kill: many times)"
+    )
+    func killing() throws {
+        defer { try? FileManager.default.removeItem(at: folder) }
+        let path = folder.appendingPathComponent("m.nnck").path
+        let numbers = (0..<600_000).map { Float($0) * 0.01 }
+        let tree: StateTree = ["w": .tensor(try StateTensor(numbers, shape: [600_000]))]
+        try Checkpoint.save(tree, to: path, options: SaveOptions(formatVersion: FormatVersion(1, 0)))
+        let contentID = try Checkpoint.open(path).contentID
+        var unfinished = 0
+        for round in 0..<12 {
+            let process = Process()
+            process.executableURL = URL(fileURLWithPath: Tool.path)
+            process.arguments = ["migrate", "--in-place", "--to", round % 2 == 0 ? "2" : "1", path]
+            process.standardOutput = FileHandle.nullDevice
+            process.standardError = FileHandle.nullDevice
+            try process.run()
+            Foundation.Thread.sleep(forTimeInterval: .random(in: 0...0.2))
+            kill(process.processIdentifier, SIGKILL)
+            process.waitUntilExit()
+            let checkpoint = try Checkpoint.open(path)
+            #expect(checkpoint.contentID == contentID)
+            #expect(try checkpoint.verify().isSound)
+            if try FileManager.default.contentsOfDirectory(atPath: folder.path).count > 1 { unfinished += 1 }
+        }
+        #expect(try Tool.run("migrate", "--in-place", "--to", "2.0", path).status == 0)
+        #expect(try FileManager.default.contentsOfDirectory(atPath: folder.path) == ["m.nnck"])
+        print("\(unfinished) of 12 were killed while they wrote")
+    }
+
+    @Test("random operations for some seconds are what a model of them says (make soak: for hours)")
+    func soak() throws {
+        let soak = URL(fileURLWithPath: Tool.path).deletingLastPathComponent().appendingPathComponent("soak").path
+        let outcome = try Tool.start(soak, ["--seconds", "5"])
+        print(outcome.output)
+        #expect(outcome.status == 0 && outcome.output.contains("none with a mismatch"), "\(outcome.error)")
+    }
 }

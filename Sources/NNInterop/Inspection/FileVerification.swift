@@ -18,6 +18,8 @@ public struct FileVerification: Sendable {
     public private(set) var problems: [Problem] = []
     /// Whether a checkpoint of a known format is damaged, as opposed to a file that is none.
     public private(set) var isDamaged = false
+    /// Whether it is a container of which the sound part can be saved (``NNStore/Checkpoint/recover(_:to:options:limits:)``).
+    public private(set) var isRecoverable = false
     /// What was checked, in words.
     public private(set) var summary = ""
 
@@ -42,11 +44,13 @@ public struct FileVerification: Sendable {
             switch error {
             case .damaged(_, let problem):
                 result.isDamaged = true
+                result.isRecoverable = true
                 result.problems.append(
                     Problem(
                         kind: problem.kind.rawValue, message: problem.message, tensor: problem.tensor,
                         offset: problem.offset))
             case .notAContainer, .incomplete, .unsupportedVersion, .unsupportedFeature, .limitExceeded:
+                if case .incomplete = error { result.isRecoverable = true }
                 result.problems.append(Problem(kind: error.code, message: error.description, tensor: nil, offset: nil))
             default: throw error
             }
@@ -58,6 +62,7 @@ public struct FileVerification: Sendable {
 
     private mutating func add(_ report: VerificationReport) {
         isDamaged = !report.isSound
+        isRecoverable = !report.isSound
         problems += report.problems.map {
             Problem(kind: $0.kind.rawValue, message: $0.message, tensor: $0.tensor, offset: $0.offset)
         }

@@ -68,6 +68,7 @@ struct VerifyCommand: ParsableCommand {
                 Terminal.print("  \(printable(message))")
             }
             if !result.summary.isEmpty { Terminal.print("  \(result.summary)") }
+            if result.isRecoverable { Terminal.print("  ckpt-tool recover saves what is sound of it") }
         }
         if !result.problems.isEmpty { throw ExitCode(Failure.badFile) }
     }

@@ -1,0 +1,1 @@
+// Nothing to call: see visible_locks.c.
