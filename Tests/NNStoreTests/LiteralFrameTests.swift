@@ -126,6 +126,24 @@ struct LiteralFrameTests {
         }
     }
 
+    @Test("a frame that says it has a dictionary, a checksum or a reserved bit, or is no single segment, is refused")
+    func otherForms() throws {
+        var generator = SeededGenerator(seed: 5)
+        let bytes = skewed(5000, 0.2, first: 3, &generator)
+        let frame = try #require(try frame(bytes, blockSize: 128 << 10))
+        #expect(try decodedByLibrary(frame, bytes.count) == bytes)
+        for bit in [0, 1, 2, 3, 5] {
+            var other = frame
+            other[4] ^= 1 << bit
+            #expect(try decodedByLibrary(other, bytes.count) == nil, "bit \(bit)")
+        }
+        // A whole frame with a right checksum, which libzstd itself takes (python-zstandard made it).
+        let checked: [UInt8] = [
+            0x28, 0xb5, 0x2f, 0xfd, 0x24, 5, 0x29, 0, 0, 0x61, 0x62, 0x63, 0x64, 0x65, 0xeb, 0xc7, 0x8d, 0x0c,
+        ]
+        #expect(try decodedByLibrary(checked, 5) == nil)
+    }
+
     @Test("frames are about as short as libzstd's, or shorter")
     func size() throws {
         var generator = SeededGenerator(seed: 5)
