@@ -10,10 +10,26 @@ private let target: FuzzTarget = {
     return target
 }()
 
-/// What libFuzzer calls with each input.
+@_silgen_name("nnstore_count_memory") private func countMemory()
+@_silgen_name("nnstore_begin_counting") private func beginCounting() -> Int
+@_silgen_name("nnstore_peak") private func peak() -> Int
+
+/// What libFuzzer calls with each input. Stops where one takes more memory than the library may: 64 MiB and four times the
+/// file's size, and what was asked for, which is 16 MiB.
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    target.run(Array(UnsafeBufferPointer(start: start, count: count)))
+    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+    let before = beginCounting()
+    target.run(bytes)
+    let used = peak() - before
+    if used > 80 << 20 + 4 * count { fatalError("\(used) bytes of memory for an input of \(count)") }
+    return 0
+}
+
+/// What libFuzzer calls first.
+@_cdecl("LLVMFuzzerInitialize")
+public func initialize(_ count: UnsafeMutablePointer<CInt>, _ arguments: UnsafeMutableRawPointer) -> CInt {
+    countMemory()
     return 0
 }
 

@@ -236,6 +236,21 @@ struct RecoveryTests {
         #expect(error?.code == "limit-exceeded", "\(error!)")
     }
 
+    @Test("a copy that places the index exabytes behind the file's end is not followed there")
+    func boundedSize() throws {
+        let container = try RecoveryTests.manyTensors()
+        let sound = try Checkpoint.open(MemorySource(container))
+        let start = FileLayout.blockEnd(sound.tail.chunkAreaEnd)
+        var fields = sound.tail.fields
+        let far = 1 << 59
+        fields.replaceSubrange(48..<56, with: (0..<8).map { UInt8(truncatingIfNeeded: far >> ($0 * 8)) })
+        let image = Array(container[sound.tail.indexOffset..<container.count - 25])
+        let copy = IndexCopy.bytes(try IndexCopy.frames(of: image, threads: 1), at: start, tailFields: fields)
+        let source = try MendedSource(MemorySource(container.prefix(start) + copy))
+        #expect(source.problems.map(\.kind) == [.indexCopy])
+        #expect(throws: StoreError.self) { try Checkpoint.open(source) }
+    }
+
     @Test("does not write over the damaged container, and writes nothing where nothing is sound")
     func refusals() throws {
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("nnstore-\(UUID().uuidString)")

@@ -114,6 +114,13 @@ private struct Mending {
             }
         }
         guard let copy, copy.tailFields == fields else { return }
+        // Where nothing else is in the annex, the tail follows the copy; otherwise it stands inside the file, if anywhere. A
+        // file that claims to have been larger by more than its index is no file that was cut.
+        let tailOffset = tail.indexOffset - FileLayout.block
+        guard tailOffset == FileLayout.blockEnd(copy.end) || tail.hasUnknownAnnex && tailOffset <= version.byteCount else {
+            return problems.append(
+                Problem(.indexCopy, "the copy of the index places the index where it can't be", offset: copy.offset))
+        }
         try mendEnd(tail, fields, copy)
     }
 
@@ -206,6 +213,7 @@ private struct TailFields {
     let indexSize: Int
     let salt: UInt64
     let hasIndexCopy: Bool
+    let hasUnknownAnnex: Bool
 
     /// `nil` for fields that no file can have; opening says why.
     init?(_ fields: [UInt8]) {
@@ -229,5 +237,6 @@ private struct TailFields {
         indexSize = size
         salt = values.contentID.high
         hasIndexCopy = values.optional & Tail.indexCopy != 0
+        hasUnknownAnnex = values.optional & ~Tail.knownOptionalFeatures != 0
     }
 }
