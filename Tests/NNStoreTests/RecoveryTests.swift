@@ -89,7 +89,7 @@ struct RecoveryTests {
         let container = try containerBytes(tree, metadata: ["m": "x"])
         let expected = try tree.tensors.map { try $0.tensor.elementBytes }
         var counts = (whole: 0, part: 0)
-        for place in stride(from: 0, to: container.count, by: 61) {
+        for place in stride(from: 0, to: container.count, by: 127) {
             var bytes = container
             bytes[place] ^= 1 << UInt8(place % 8)
             let (checkpoint, report) = try recovered(bytes)

@@ -15,8 +15,9 @@ public enum ShardedExport {
     ///
     /// For `model.safetensors` the files are called `model-00001-of-00003.safetensors` and so on, and the index
     /// `model.safetensors.index.json`. Tensors stay in order; those that share memory stay together; one that is larger than a
-    /// shard gets one of its own. If one shard is enough, it is the file `path`, without an index. The index is written last,
-    /// and if something fails the shards that were not there before are removed.
+    /// shard gets one of its own. If one shard is enough, it is the file `path`, without an index. All files
+    /// are written whole before the first one takes its place, the index last: until then whatever was there is as it was. If
+    /// one can't take its place after others have, those that were not there before are removed.
     ///
     /// - Parameters:
     ///   - state: what to save: its tensors by their flat names.
@@ -42,33 +43,25 @@ public enum ShardedExport {
 
         let names = (1...shards.count).map { name(of: path, $0, of: shards.count) }
         let index = path + ".index.json"
-        var isNew: [String: Bool] = [:]
-        for file in names + [index] {
-            let exists = try SystemCall.status(file) != nil
-            if exists, options.existing == .refuse { throw StoreError.destinationExists(path: file) }
-            isNew[file] = !exists
+        for file in names + [index] where options.existing == .refuse {
+            if try SystemCall.status(file) != nil { throw StoreError.destinationExists(path: file) }
         }
         var report = all.report
-        var written: [String] = []
-        do {
-            let total = all.tensors.reduce(0) { saturating($0, $1.tensor.layout.byteCount) }
-            var done = 0
-            for (numbers, file) in zip(shards, names) {
-                let entries = StateDictionary(numbers.map { (all.tensors[$0].name, .tensor(all.tensors[$0].tensor)) })
-                let start = done
-                var own = options
-                if let progress = options.progress { own.progress = { done, _ in progress(start + done, total) } }
-                let part = try format.save(.dictionary(entries), metadata, to: file, own)
-                written.append(file)
-                for line in part.converted where !report.converted.contains(line) { report.converted.append(line) }
-                for line in part.dropped where !report.dropped.contains(line) { report.dropped.append(line) }
-                done += numbers.reduce(0) { $0 + all.tensors[$1].tensor.layout.byteCount }
-            }
-            try write(index, options, names, shards, all, total: total)
-        } catch {
-            for file in written where isNew[file] == true { try? SystemCall.unlink(file) }
-            throw error
+        let files = PendingFiles(options)
+        let total = all.tensors.reduce(0) { saturating($0, $1.tensor.layout.byteCount) }
+        var done = 0
+        for (numbers, file) in zip(shards, names) {
+            let entries = StateDictionary(numbers.map { (all.tensors[$0].name, .tensor(all.tensors[$0].tensor)) })
+            let start = done
+            var own = options
+            if let progress = options.progress { own.progress = { done, _ in progress(start + done, total) } }
+            let part = try format.save(.dictionary(entries), metadata, to: files.sink(for: file), own)
+            for line in part.converted where !report.converted.contains(line) { report.converted.append(line) }
+            for line in part.dropped where !report.dropped.contains(line) { report.dropped.append(line) }
+            done += numbers.reduce(0) { $0 + all.tensors[$1].tensor.layout.byteCount }
         }
+        try write(files.sink(for: index), names, shards, all, total: total)
+        try files.finish()
         return report
     }
 
@@ -110,7 +103,7 @@ public enum ShardedExport {
     }
 
     private static func write(
-        _ index: String, _ options: ExportOptions, _ names: [String], _ shards: [[Int]], _ all: FlatEntries, total: Int
+        _ sink: any ByteSink, _ names: [String], _ shards: [[Int]], _ all: FlatEntries, total: Int
     ) throws {
         var shard = [String](repeating: "", count: all.tensors.count)
         for (numbers, file) in zip(shards, names) {
@@ -123,10 +116,9 @@ public enum ShardedExport {
                 JSONMember("metadata", .object(["total_size": .integer(total)])),
                 JSONMember("weight_map", .object(map)),
             ]))
-        let sink = try Destination.sink(for: index, options.existing, isDurable: options.isDurable)
         let output = BufferedOutput(sink)
         try output.append(writer.bytes + [0x0a])
-        try output.finish(options.existing)
+        try output.finish(.refuse)
     }
 }
 
@@ -137,6 +129,15 @@ extension ShardedExport.Format {
         switch self {
         case .safetensors: try Safetensors.save(state, metadata: metadata, to: path, options: options)
         case .pytorch: try PyTorch.save(state, metadata: metadata, to: path, options: options)
+        }
+    }
+
+    fileprivate func save(
+        _ state: StateTree, _ metadata: StateTree, to sink: any ByteSink, _ options: ExportOptions
+    ) throws -> ExportReport {
+        switch self {
+        case .safetensors: try Safetensors.save(state, metadata: metadata, to: sink, options: options)
+        case .pytorch: try PyTorch.save(state, metadata: metadata, to: sink, options: options)
         }
     }
 }
