@@ -114,10 +114,7 @@ let package = Package(
             path: "Tests/Soak"),
         // Test doubles of the file system: faults, and what a power cut leaves.
         .target(name: "SystemCallDoubles", dependencies: ["NNStore"], path: "Tests/SystemCallDoubles"),
-        // What ThreadSanitizer has to be told about the locks of Swift's library.
-        .target(name: "CVisibleLocks", path: "Tests/CVisibleLocks"),
-        .testTarget(
-            name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles", "CVisibleLocks"]),
+        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles"]),
         .testTarget(
             name: "NNInteropTests",
             dependencies: ["NNInterop", "SystemCallDoubles", .product(name: "Crypto", package: "swift-crypto")],

@@ -2,8 +2,8 @@
 //
 // A lock that nobody else wants is taken and given back by atomic operations that are compiled into our code, where the
 // sanitizer sees them. For one that is wanted the library asks the kernel, and is not compiled for the sanitizer: then what
-// the last owner wrote seems to be read without a lock. These functions stand before the library's in the test program, call
-// them, and say what they do.
+// the last owner wrote seems to be read without a lock. These functions stand before the library's in a program that is
+// built for the sanitizer, call them, and say what they do. In every other program there is nothing of this.
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
