@@ -87,7 +87,8 @@ import CZstd
         // The frame header descriptor (RFC 8878 section 3.1.1.1.1) has bit 5 set: the window is the content, so no decoder
         // needs more memory than the chunk. No reserved bit, checksum or dictionary: the form that the format prescribes.
         guard frame.littleEndian(at: 4, as: UInt8.self) & 0x2f == 0x20 else {
-            throw BadFrame(reason: "the zstd frame is no single segment, or has a checksum, a dictionary or a reserved bit")
+            throw BadFrame(
+                reason: "the zstd frame is no single segment, or has a checksum, a dictionary or a reserved bit")
         }
         let context = unsafe self.context
         let size = unsafe destination.withUnsafeMutableBytes { destination in

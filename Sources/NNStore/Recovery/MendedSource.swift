@@ -117,7 +117,8 @@ private struct Mending {
         // Where nothing else is in the annex, the tail follows the copy; otherwise it stands inside the file, if anywhere. A
         // file that claims to have been larger by more than its index is no file that was cut.
         let tailOffset = tail.indexOffset - FileLayout.block
-        guard tailOffset == FileLayout.blockEnd(copy.end) || tail.hasUnknownAnnex && tailOffset <= version.byteCount else {
+        guard tailOffset == FileLayout.blockEnd(copy.end) || tail.hasUnknownAnnex && tailOffset <= version.byteCount
+        else {
             return problems.append(
                 Problem(.indexCopy, "the copy of the index places the index where it can't be", offset: copy.offset))
         }
