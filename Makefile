@@ -73,7 +73,7 @@ test-asan:
 
 # One race is planted first: a sanitizer that does not see it says nothing by its silence.
 # Without setarch the sanitizer sometimes dies at the start, of where the system has put its memory.
-TSAN := setarch $(shell uname -m) -R env TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/known-races.txt
+TSAN := setarch $(shell uname -m) -R env NNSTORE_REPLACEMENTS=50 TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/known-races.txt
 test-tsan:
 	$(call install,$(TEST_PACKAGES))
 	@$(MAKE) --no-print-directory .venv/complete

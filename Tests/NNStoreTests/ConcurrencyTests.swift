@@ -67,7 +67,7 @@ struct ConcurrencyTests {
             }
         }
         #expect(readers.count == 4)
-        for version in 1...1000 {
+        for version in 1...replacements {
             try Checkpoint.save(
                 ConcurrencyTests.tree(version), to: path,
                 options: SaveOptions(existing: .replace, isDurable: false, threads: 1))

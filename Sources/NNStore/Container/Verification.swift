@@ -54,6 +54,9 @@ private struct Verification {
     private var names: [Int: String] = [:]
     private var unsound: Set<Int> = []
 
+    /// How many chunks are fetched before they are asked for.
+    private static let chunksAhead = 32
+
     private struct Chunk: Sendable {
         let storage: StorageRow
         let row: ChunkRow
@@ -257,13 +260,19 @@ private struct Verification {
     private mutating func checkChunks(_ chunks: [Chunk]) throws {
         let (source, version, decodes) = (checkpoint.source, checkpoint.sourceVersion, level == .full)
         let total = chunks.reduce(0) { $0 + $1.row.extent.count }
+        let prefetching = source as? any PrefetchingSource
+        for chunk in chunks.prefix(Verification.chunksAhead) { prefetching?.willRead(chunk.row.extent) }
         var done = 0
         try Workers.pipeline(
             chunks.count, threads: threads, window: 2 * threads, cancellation: cancellation
         ) {
             try ChunkVerifier(source, version)
         } produce: { number, verifier in
-            try verifier.problem(of: chunks[number].row, decodes: decodes)
+            // Several threads read in turn, which the system does not take for reading from front to back.
+            if number + Verification.chunksAhead < chunks.count {
+                prefetching?.willRead(chunks[number + Verification.chunksAhead].row.extent)
+            }
+            return try verifier.problem(of: chunks[number].row, decodes: decodes)
         } consume: { number, problem in
             if let problem { report(chunks[number], problem.kind, problem.message) }
             done += chunks[number].row.extent.count

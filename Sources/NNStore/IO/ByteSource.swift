@@ -63,6 +63,12 @@ extension ByteSource {
     }
 }
 
+/// A source that can fetch bytes before they are asked for.
+package protocol PrefetchingSource: ByteSource {
+    /// Says that a range will be read soon. Nothing but time depends on it.
+    func willRead(_ range: Range<Int>)
+}
+
 /// A source whose bytes can be mapped into memory.
 package protocol MappableSource: ByteSource {
     /// Maps a range, read-only.
@@ -70,7 +76,7 @@ package protocol MappableSource: ByteSource {
 }
 
 /// A file that is open for reading. Closed with the last reference.
-public final class FileSource: MappableSource {
+public final class FileSource: MappableSource, PrefetchingSource {
     /// The path that the file was opened by.
     public let name: String
     private let descriptor: FileDescriptor
@@ -134,6 +140,9 @@ public final class FileSource: MappableSource {
             }
         }
     }
+
+    /// Has the system read a range into its cache, without waiting.
+    package func willRead(_ range: Range<Int>) { SystemCall.adviseWillRead(descriptor, range) }
 
     /// Maps a range, read-only.
     package func map(_ range: Range<Int>) throws(StoreError) -> Memory {

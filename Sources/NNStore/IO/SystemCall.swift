@@ -112,6 +112,13 @@ package enum SystemCall {
         }
     }
 
+    /// Has the system read a range of a file into its cache. Advice: that it may fail is no matter.
+    package static func adviseWillRead(_ descriptor: FileDescriptor, _ range: Range<Int>) {
+        #if canImport(Glibc)
+            _ = posix_fadvise(descriptor.rawValue, range.lowerBound, range.count, POSIX_FADV_WILLNEED)
+        #endif
+    }
+
     /// Writes all of `bytes` at the descriptor's position, waiting where it does not block (a pipe that another program
     /// set so).
     package static func writeAll(_ descriptor: FileDescriptor, _ bytes: RawSpan, path: String) throws(StoreError) {
