@@ -18,7 +18,7 @@ help:
 	@echo "make test              all tests"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
 	@echo "make test-asan         all tests under AddressSanitizer, with leaks (about a quarter of an hour)"
-	@echo "make test-tsan         all tests under ThreadSanitizer, which must first see a planted race (about an hour)"
+	@echo "make test-tsan         all tests under ThreadSanitizer, which must first see a planted race"
 	@echo "make test-ubsan        all tests, the parts in C with traps for undefined behaviour"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers, codecs and commands (SECONDS=60 each)"

@@ -7,7 +7,7 @@ let strict: [SwiftSetting] = [.strictMemorySafety()]
 
 /// What the fuzzer's targets need, as tests and as a program.
 let corpus: [Target.Dependency] = [
-    "NNStore", "NNInterop", "ckpt-tool", "CSQLite",
+    "NNStore", "NNInterop", "ckpt-tool", "CSQLite", "TestSupport",
     .product(name: "ArgumentParser", package: "swift-argument-parser"),
 ]
 
@@ -108,16 +108,16 @@ let package = Package(
         .executableTarget(
             name: "soak",
             dependencies: [
-                "NNStore", "NNInterop", "NNTensor",
+                "NNStore", "NNInterop", "NNTensor", "TestSupport",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             path: "Tests/Soak"),
-        // Test doubles of the file system: faults, and what a power cut leaves.
-        .target(name: "SystemCallDoubles", dependencies: ["NNStore"], path: "Tests/SystemCallDoubles"),
-        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "SystemCallDoubles"]),
+        // What several test targets use: doubles of the file system (faults, what a power cut leaves), and random numbers.
+        .target(name: "TestSupport", dependencies: ["NNStore"], path: "Tests/TestSupport"),
+        .testTarget(name: "NNStoreTests", dependencies: ["NNStore", "CSQLite", "TestSupport"]),
         .testTarget(
             name: "NNInteropTests",
-            dependencies: ["NNInterop", "SystemCallDoubles", .product(name: "Crypto", package: "swift-crypto")],
+            dependencies: ["NNInterop", "TestSupport", .product(name: "Crypto", package: "swift-crypto")],
             exclude: ["Fixtures"]),
         // A test double of the GPU's driver, over memory of the process.
         .target(
@@ -130,7 +130,7 @@ let package = Package(
         .testTarget(
             name: "NNTensorTests",
             dependencies: [
-                "NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases", "SystemCallDoubles",
+                "NNTensor", "NNInterop", "CVectorMath", "BuildersGuide", "GoldenCases", "TestSupport",
             ],
             exclude: ["Goldens", "Fixtures"]),
         .testTarget(

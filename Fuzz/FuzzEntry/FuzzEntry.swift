@@ -5,6 +5,7 @@ import FuzzTargets
 private let target: FuzzTarget = {
     let name = ProcessInfo.processInfo.environment["NNSTORE_FUZZ_TARGET"] ?? ""
     guard let target = FuzzTarget(rawValue: name) else {
+        // libFuzzer's functions can't fail: a program that was started wrongly ends here.
         fatalError("NNSTORE_FUZZ_TARGET is \"\(name)\", none of \(FuzzTarget.allCases.map(\.rawValue))")
     }
     return target
@@ -20,9 +21,16 @@ private let target: FuzzTarget = {
 public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Array(UnsafeBufferPointer(start: start, count: count))
     let before = beginCounting()
-    target.run(bytes)
+    // A crash is how libFuzzer is told that an input is to be kept.
+    do {
+        try target.run(bytes)
+    } catch {
+        fatalError("\(error)")
+    }
     let used = peak() - before
-    if used > 80 << 20 + 4 * count { fatalError("\(used) bytes of memory for an input of \(count)") }
+    if used > 80 << 20 + 4 * count {
+        fatalError("\(used) bytes of memory for an input of \(count)")
+    }
     return 0
 }
 

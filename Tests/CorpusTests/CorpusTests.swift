@@ -14,9 +14,22 @@ struct CorpusTests {
         let folder = CorpusTests.corpus.appendingPathComponent(target.rawValue)
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder.path)) ?? []
         for name in names.sorted() {
-            target.run([UInt8](try Data(contentsOf: folder.appendingPathComponent(name))))
+            try target.run([UInt8](try Data(contentsOf: folder.appendingPathComponent(name))))
         }
         print("\(target.rawValue): \(names.count) inputs")
+    }
+
+    @Test("has inputs, and folders of targets only")
+    func folders() throws {
+        let names = try FileManager.default.contentsOfDirectory(atPath: CorpusTests.corpus.path)
+        for name in names {
+            #expect(FuzzTarget(rawValue: name) != nil, "\(name)")
+            #expect(
+                try !FileManager.default.contentsOfDirectory(
+                    atPath: CorpusTests.corpus.appendingPathComponent(name).path
+                ).isEmpty)
+        }
+        #expect(Set(names).isSuperset(of: ["chunk", "frame", "recover"]))
     }
 
     @Test("a repaired container is the one that it was, and a changed one has its checksums right")
@@ -35,8 +48,8 @@ struct CorpusTests {
                 return part
             }
             let mutated = mutator.mutated(sink.bytes)
-            FuzzTarget.index.run(mutated)
-            FuzzTarget.recover.run(mutated)
+            try FuzzTarget.index.run(mutated)
+            try FuzzTarget.recover.run(mutated)
             if (try? Checkpoint.open(MemorySource(mutated))) != nil { opened += 1 }
         }
         #expect(opened > 100, "changes do not get past the checksums")

@@ -1,5 +1,5 @@
 import Foundation
-import SystemCallDoubles
+import TestSupport
 import Testing
 
 @testable import NNStore
@@ -35,7 +35,9 @@ struct CrashTests {
     }
 
     private func outcome(of recorder: CrashRecorder, samples: Int = 3) throws -> Outcome {
-        var generator = SeededGenerator(seed: testSeed)
+        let seed = testSeed
+        print("seed \(seed) (set NNSTORE_TEST_SEED to repeat)")
+        var generator = SeededGenerator(seed: seed)
         var outcome = Outcome()
         var known: [[UInt8]: Digest?] = [:]
         let last = recorder.momentCount - 1

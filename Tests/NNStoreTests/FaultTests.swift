@@ -1,5 +1,5 @@
 import Foundation
-import SystemCallDoubles
+import TestSupport
 import Testing
 
 @testable import NNStore
@@ -43,25 +43,8 @@ struct FaultTests {
         if !condition { throw FaultTrial.Finding(description: what) }
     }
 
-    /// What holds after every fault: a typed error that names a file of the folder, and nothing left that the next save does
-    /// not remove.
-    private func checkCommon(_ error: (any Error)?) throws {
-        if let error {
-            try require(error is StoreError, "an error of another type")
-            try require("\(error)".contains(folder.url.path), "the error names no file")
-        }
-        if folder.names.contains(where: { $0.hasPrefix(".nnstore-") }) {
-            try Checkpoint.save(["n": 1], to: folder.path("next.nnck"))
-            try FileManager.default.removeItem(atPath: folder.path("next.nnck"))
-        }
-        let left = folder.names.filter { $0.hasPrefix(".nnstore-") }
-        try require(left.isEmpty, "left behind for ever: \(left)")
-    }
-
-    /// The one error after which the new file is there.
-    private func isReplacedNotDurable(_ error: (any Error)?) -> Bool {
-        if case .replacedNotDurable? = error as? StoreError { true } else { false }
-    }
+    /// Whether the work has done what it was to do.
+    private func isDone(_ error: (any Error)?) -> Bool { error?.isReplacedNotDurable ?? true }
 
     @Test("while a container is replaced", arguments: [1, 3])
     func replacing(threads: Int) throws {
@@ -74,12 +57,11 @@ struct FaultTests {
         } work: {
             try Checkpoint.save(new, to: path, options: SaveOptions(existing: .replace, threads: threads))
         } check: { error in
-            if error == nil || isReplacedNotDurable(error) {
+            if isDone(error) {
                 try require(try id(path) == newID, "the new container is not there")
             } else {
                 try require(try Data(contentsOf: URL(fileURLWithPath: path)) == before, "the old one changed")
             }
-            try checkCommon(error)
         }.run()
         print("replacing, \(threads) threads: \(counts)")
         #expect(counts.failed > 20 && counts.survived > 20)
@@ -94,12 +76,11 @@ struct FaultTests {
         } work: {
             try Checkpoint.save(tree, to: path, options: SaveOptions(verifies: true, threads: 2))
         } check: { error in
-            if error == nil || isReplacedNotDurable(error) {
+            if isDone(error) {
                 try require(try id(path) == newID, "the new container is not there")
             } else {
                 try require(!FileManager.default.fileExists(atPath: path), "something is there")
             }
-            try checkCommon(error)
         }.run()
         print("saving: \(counts)")
         #expect(counts.failed > 20 && counts.survived > 20)
@@ -122,8 +103,7 @@ struct FaultTests {
             try require(report.isSound, "a sound container is reported as damaged: \(report.problems)")
             let mapped = try Checkpoint.open(stored).map("small")
             try require(try mapped.elementBytes == tree["small"]!.tensor!.elementBytes, "wrong data, mapped")
-        } check: { error in
-            try checkCommon(error)
+        } check: { _ in
         }.run()
         print("loading, \(threads) threads: \(counts)")
         #expect(counts.failed > 20)
@@ -140,13 +120,12 @@ struct FaultTests {
         } work: {
             try Checkpoint.open(path).migrate(to: path, options: MigrationOptions(existing: .replace, threads: 2))
         } check: { error in
-            if error == nil || isReplacedNotDurable(error) {
+            if isDone(error) {
                 try require(try id(path) == contentID, "the content is another")
                 try require(try Checkpoint.open(path).version == Library.formatVersion, "not migrated")
             } else {
                 try require(try Data(contentsOf: URL(fileURLWithPath: path)) == before, "the old one changed")
             }
-            try checkCommon(error)
         }.run()
         print("migrating: \(counts)")
         #expect(counts.failed > 20 && counts.survived > 20)
@@ -165,7 +144,7 @@ struct FaultTests {
         } work: {
             try Checkpoint.recover(damaged, to: path)
         } check: { error in
-            if error == nil || isReplacedNotDurable(error) {
+            if isDone(error) {
                 let checkpoint = try Checkpoint.open(path)
                 try require(try checkpoint.verify(threads: 1).isSound, "what was saved is not sound")
                 let state = try checkpoint.state()
@@ -176,7 +155,6 @@ struct FaultTests {
             } else {
                 try require(!FileManager.default.fileExists(atPath: path), "something is there")
             }
-            try checkCommon(error)
         }.run()
         print("recovering: \(counts)")
         #expect(counts.failed > 20)

@@ -1,7 +1,7 @@
 import Foundation
 import NNStore
 import NNTensor
-import SystemCallDoubles
+import TestSupport
 import Testing
 
 /// What a power cut may leave of a folder of checkpoints at any moment of their rotation.
@@ -29,7 +29,7 @@ struct ManagerCrashTests {
                 returned.append((recorder.momentCount - 1, step))
             }
         }
-        var generator = SystemRandomNumberGenerator()
+        var generator = SeededGenerator(seed: 1)
         var states = 0
         try recorder.forEachState(samples: 2, using: &generator) { moment, files in
             let after = try TemporaryFolder()

@@ -2,6 +2,7 @@ import Foundation
 import NNInterop
 import NNStore
 import NNTensor
+import TestSupport
 
 /// Random operations on a folder of checkpoints, each compared with what should be there.
 struct SoakRun {

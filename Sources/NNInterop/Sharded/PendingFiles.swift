@@ -27,7 +27,9 @@ final class PendingFiles {
             do {
                 try file.sink.finish(options.existing)
             } catch {
-                for earlier in files[..<number] where earlier.isNew { try? SystemCall.unlink(earlier.path) }
+                var placed = number
+                if case .replacedNotDurable? = error as? StoreError { placed += 1 }
+                for earlier in files[..<placed] where earlier.isNew { try? SystemCall.unlink(earlier.path) }
                 throw error
             }
         }

@@ -1,3 +1,5 @@
+import SystemPackage
+
 /// Where a path leads that something is to be saved to.
 package enum Destination {
     /// The sink for a path: a pipe or device that is there is written to, anything else is a file that appears when it
@@ -12,7 +14,19 @@ package enum Destination {
         switch try SystemCall.status(path)?.kind {
         case .pipe, .device: return try StreamSink(path: path)
         case .file where existing == .replace:
-            if try Tail.isReferencedByOthers(FileSource(path: path)) { throw .destinationReferenced(path: path) }
+            let isReferenced: Bool
+            do throws(StoreError) {
+                isReferenced = try Tail.isReferencedByOthers(FileSource(path: path))
+            } catch {
+                // Gone meanwhile: nobody can refer to it.
+                if case .system(_, _, Errno.noSuchFileOrDirectory.rawValue) = error { break }
+                guard case .system(_, _, let errno) = error else { throw error }
+                throw .system(
+                    operation:
+                        "tell whether other files refer to what is there, which can't be read (to replace it all the "
+                        + "same: .replaceReferenced, --force-referenced)", path: path, errno: errno)
+            }
+            if isReferenced { throw .destinationReferenced(path: path) }
         default: break
         }
         return try FileSink(path: path, existing: existing, isDurable: isDurable)

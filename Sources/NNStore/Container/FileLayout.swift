@@ -153,12 +153,14 @@ struct Tail: Sendable, Hashable {
 
     /// Features that this library knows.
     static let knownRequiredFeatures: UInt64 = 0
-    static let knownOptionalFeatures: UInt64 = 3
+    static let knownOptionalFeatures = referencedByOthers | indexCopy
     /// The optional feature that says that other files refer to this one.
     static let referencedByOthers: UInt64 = 1
     /// The optional feature that says that the annex begins with a copy of the index.
     static let indexCopy: UInt64 = 2
 
+    /// Whether the annex begins with a copy of the index.
+    var hasIndexCopy: Bool { optionalFeatures & Tail.indexCopy != 0 }
     /// Whether a feature that this library does not know may have something in the annex.
     var hasUnknownAnnex: Bool { optionalFeatures & ~Tail.knownOptionalFeatures != 0 }
 
@@ -215,8 +217,26 @@ struct Tail: Sendable, Hashable {
     }
 
     /// The size of the index that fields name; `nil` if it is not one that a file can have.
-    static func indexSize(inFields fields: [UInt8]) -> Int? {
-        fields.withRawSpan { Int(exactly: $0.littleEndian(at: 56, as: UInt64.self)) }
+    static func indexSize(inFields fields: [UInt8]) -> Int? { size(in: fields, at: 56) }
+
+    private static func size(in fields: [UInt8], at offset: Int) -> Int? {
+        let size = fields.withRawSpan { Int(exactly: $0.littleEndian(at: offset, as: UInt64.self)) }
+        return size.flatMap { $0 > 0 && $0 % FileLayout.block == 0 && $0 <= TensorLayout.maximumSize ? $0 : nil }
+    }
+
+    /// The tail whose fields, kept elsewhere, are these, in a file that has its header and ends where they say.
+    ///
+    /// - Throws: ``StoreError``, as for a block that was read from its place.
+    init(fields: [UInt8], file: String) throws(StoreError) {
+        guard let indexOffset = Tail.size(in: fields, at: 48), indexOffset >= 2 * FileLayout.block,
+            let indexSize = Tail.indexSize(inFields: fields)
+        else {
+            throw .damaged(file: file, problem: Problem(.tail, "the tail's fields fit no file"))
+        }
+        let major = fields.withRawSpan { Int($0.littleEndian(at: 12, as: UInt32.self)) }
+        try self.init(
+            Tail.block(withFields: fields), at: indexOffset - FileLayout.block,
+            fileSize: indexOffset + indexSize + FileLayout.endMarkSize, header: Header(majorVersion: major), file: file)
     }
 
     /// Reads the block that stands at `offset` of a file of `fileSize` bytes, and judges version and features.

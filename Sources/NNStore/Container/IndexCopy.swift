@@ -145,7 +145,7 @@ struct IndexCopy: Sendable {
             ($0.littleEndian(at: 16, as: UInt64.self), $0.littleEndian(at: 24, as: UInt64.self))
         }
         guard place == UInt64(offset), let size = Int(exactly: size),
-            let indexSize = Tail.indexSize(inFields: tailFields), indexSize > 0, indexSize % FileLayout.block == 0
+            let indexSize = Tail.indexSize(inFields: tailFields)
         else { throw damaged("has sizes that do not fit") }
         let groupCount = IndexCopy.groupCount(indexSize: indexSize)
         // Compared by division: an index of any size may be named here.

@@ -121,7 +121,7 @@ private struct Verification {
         checkExtents(chunks, areAll: hasAllChunks)
         var annexUsed: Range<Int>?
         if level != .structure { try checkChunks(chunks) }
-        if checkpoint.tail.optionalFeatures & Tail.indexCopy != 0 {
+        if checkpoint.tail.hasIndexCopy {
             try collecting { this throws(StoreError) in
                 let copy = try IndexCopy(
                     this.checkpoint.source, this.checkpoint.sourceVersion,
@@ -327,7 +327,7 @@ private struct Verification {
         }
         if position < tail.chunkAreaEnd { gaps.append(position..<tail.chunkAreaEnd) }
         let tailOffset = tail.indexOffset - FileLayout.block
-        if tail.optionalFeatures & Tail.indexCopy == 0 {
+        if !tail.hasIndexCopy {
             if !tail.hasUnknownAnnex { gaps.append(tail.chunkAreaEnd..<tailOffset) }
         } else if let annexUsed, annexUsed.upperBound <= tailOffset {
             gaps.append(tail.chunkAreaEnd..<annexUsed.lowerBound)

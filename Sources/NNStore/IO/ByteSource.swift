@@ -142,7 +142,7 @@ public final class FileSource: MappableSource, PrefetchingSource {
     }
 
     /// Has the system read a range into its cache, without waiting.
-    package func willRead(_ range: Range<Int>) { SystemCall.adviseWillRead(descriptor, range) }
+    package func willRead(_ range: Range<Int>) { SystemCall.adviseWillRead(descriptor, range, path: name) }
 
     /// Maps a range, read-only.
     package func map(_ range: Range<Int>) throws(StoreError) -> Memory {

@@ -113,9 +113,12 @@ package enum SystemCall {
     }
 
     /// Has the system read a range of a file into its cache. Advice: that it may fail is no matter.
-    package static func adviseWillRead(_ descriptor: FileDescriptor, _ range: Range<Int>) {
+    package static func adviseWillRead(_ descriptor: FileDescriptor, _ range: Range<Int>, path: String) {
         #if canImport(Glibc)
-            _ = posix_fadvise(descriptor.rawValue, range.lowerBound, range.count, POSIX_FADV_WILLNEED)
+            try? perform(.advise, "fetch \(range.count) bytes", path) { _ in
+                let status = posix_fadvise(descriptor.rawValue, range.lowerBound, range.count, POSIX_FADV_WILLNEED)
+                if status != 0 { throw Errno(rawValue: status) }
+            }
         #endif
     }
 

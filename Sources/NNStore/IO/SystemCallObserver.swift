@@ -3,7 +3,7 @@ import Synchronization
 /// The system calls that ``SystemCall`` makes, by what they do.
 package enum SystemCallKind: String, Sendable, CaseIterable {
     case open, create, close, read, write, seek, setDirect, sync, syncFolder, status, resolve, setPermissions, rename,
-        renameIfAbsent, link, unlink, lock, list, createFolder, map
+        renameIfAbsent, link, unlink, lock, list, createFolder, map, advise
 }
 
 /// One attempt of a system call, as an observer sees it.

@@ -13,7 +13,9 @@ struct MendedSource: ByteSource {
     private let mendedEnd: ClosedRange<Int>?
     /// The end mark, which is no whole block.
     private let endMark: (offset: Int, bytes: [UInt8])?
-    /// What was mended.
+    /// What was damaged, and is as it was.
+    let mended: [Problem]
+    /// What is wrong with the copy of the index, so that it could not help.
     let problems: [Problem]
 
     var name: String { base.name }
@@ -32,6 +34,7 @@ struct MendedSource: ByteSource {
         let numbers = mending.blocks.keys.filter { $0 > 0 }
         mendedEnd = numbers.min().map { $0...numbers.max()! }
         endMark = mending.endMark
+        mended = mending.mended
         problems = mending.problems
     }
 
@@ -87,6 +90,7 @@ private struct Mending {
     private(set) var byteCount: Int
     private(set) var blocks: [Int: [UInt8]] = [:]
     private(set) var endMark: (offset: Int, bytes: [UInt8])?
+    private(set) var mended: [Problem] = []
     private(set) var problems: [Problem] = []
 
     init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
@@ -103,7 +107,7 @@ private struct Mending {
             fields = copy?.tailFields
         }
         // Without either there is nothing to mend it with; opening says what is wrong.
-        guard let fields, let tail = TailFields(fields) else { return }
+        guard let fields, let tail = try? Tail(fields: fields, file: source.name) else { return }
         try mendHeader(tail)
         if copy == nil, tail.hasIndexCopy {
             do throws(StoreError) {
@@ -113,7 +117,7 @@ private struct Mending {
                 problems.append(problem)
             }
         }
-        guard let copy, copy.tailFields == fields else { return }
+        guard let copy, copy.tailFields == tail.fields else { return }
         // Where nothing else is in the annex, the tail follows the copy; otherwise it stands inside the file, if anywhere. A
         // file that claims to have been larger by more than its index is no file that was cut.
         let tailOffset = tail.indexOffset - FileLayout.block
@@ -122,7 +126,7 @@ private struct Mending {
             return problems.append(
                 Problem(.indexCopy, "the copy of the index places the index where it can't be", offset: copy.offset))
         }
-        try mendEnd(tail, fields, copy)
+        try mendEnd(tail, copy)
     }
 
     /// What the tail says, if the end mark leads to a sound one.
@@ -134,31 +138,35 @@ private struct Mending {
         return Tail.fields(ofBlock: try source.bytes(offset - FileLayout.block..<offset, of: version))
     }
 
-    private mutating func mendHeader(_ tail: TailFields) throws(StoreError) {
-        let header = Header(majorVersion: tail.major).bytes
+    private mutating func mendHeader(_ tail: Tail) throws(StoreError) {
+        let header = Header(majorVersion: tail.version.major).bytes
         guard try source.bytes(0..<min(FileLayout.block, version.byteCount), of: version) != header else { return }
         blocks[0] = header
-        problems.append(Problem(.header, "the header is damaged; the tail says what it was", offset: 0))
+        mended.append(Problem(.header, "the header is damaged; the tail says what it was", offset: 0))
     }
 
-    private mutating func mendEnd(_ tail: TailFields, _ fields: [UInt8], _ copy: IndexCopy) throws(StoreError) {
+    private mutating func mendEnd(_ tail: Tail, _ copy: IndexCopy) throws(StoreError) {
         byteCount = tail.indexOffset + tail.indexSize + FileLayout.endMarkSize
         if version.byteCount < byteCount {
-            problems.append(
+            mended.append(
                 Problem(
                     .index,
                     "the file was cut at byte \(version.byteCount), of \(byteCount); the copy of the index has its end",
                     offset: version.byteCount))
         }
         let tailOffset = tail.indexOffset - FileLayout.block
-        let block = Tail.block(withFields: fields)
+        let block = tail.bytes
         if try present(tailOffset..<tail.indexOffset) != block {
             blocks[tailOffset / FileLayout.block] = block
-            problems.append(
+            mended.append(
                 Problem(.tail, "the tail is damaged; the copy of the index has its fields", offset: tailOffset))
         }
         let mark = Tail.endMark(indexOffset: tail.indexOffset)
-        if try present(byteCount - mark.count..<byteCount) != mark { endMark = (byteCount - mark.count, mark) }
+        if try present(byteCount - mark.count..<byteCount) != mark {
+            endMark = (byteCount - mark.count, mark)
+            mended.append(
+                Problem(.tail, "the end mark is damaged; it follows from the tail", offset: byteCount - mark.count))
+        }
 
         let reader = try IndexCopy.Reader(copy, source, version)
         for group in 0..<copy.groupCount {
@@ -171,7 +179,8 @@ private struct Mending {
                 return start + FileLayout.block > found.count
                     || !found.withRawSpan {
                         PageReader.isSound(
-                            $0.extracting(start..<start + FileLayout.block), number: first + page, salt: tail.salt)
+                            $0.extracting(start..<start + FileLayout.block), number: first + page,
+                            salt: tail.contentID.high)
                     }
             }
             if bad.isEmpty { continue }
@@ -185,7 +194,7 @@ private struct Mending {
                 for page in bad {
                     let start = page * FileLayout.block
                     blocks[place / FileLayout.block + page] = Array(pages[start..<start + FileLayout.block])
-                    problems.append(
+                    mended.append(
                         Problem(
                             .index, "page \(first + page) of the index is damaged; the copy of the index has it",
                             offset: place + start))
@@ -203,41 +212,5 @@ private struct Mending {
     /// The bytes of a range that the file still has.
     private func present(_ range: Range<Int>) throws(StoreError) -> [UInt8] {
         try source.bytes(range.clamped(to: 0..<version.byteCount), of: version)
-    }
-}
-
-/// What of a tail's fields mending needs.
-private struct TailFields {
-    let major: Int
-    let chunkAreaEnd: Int
-    let indexOffset: Int
-    let indexSize: Int
-    let salt: UInt64
-    let hasIndexCopy: Bool
-    let hasUnknownAnnex: Bool
-
-    /// `nil` for fields that no file can have; opening says why.
-    init?(_ fields: [UInt8]) {
-        let values: (major: Int, optional: UInt64, end: Int?, offset: Int?, size: Int?, contentID: Digest) =
-            fields.withRawSpan { fields in
-                (
-                    Int(fields.littleEndian(at: 12, as: UInt32.self)), fields.littleEndian(at: 32, as: UInt64.self),
-                    Int(exactly: fields.littleEndian(at: 40, as: UInt64.self)),
-                    Int(exactly: fields.littleEndian(at: 48, as: UInt64.self)),
-                    Int(exactly: fields.littleEndian(at: 56, as: UInt64.self)), Digest(in: fields, at: 80)
-                )
-            }
-        guard let end = values.end, let offset = values.offset, let size = values.size,
-            offset % FileLayout.block == 0, offset >= 2 * FileLayout.block, offset <= TensorLayout.maximumSize,
-            size % FileLayout.block == 0, size > 0, size <= TensorLayout.maximumSize,
-            (FileLayout.block...offset - FileLayout.block).contains(end)
-        else { return nil }
-        major = values.major
-        chunkAreaEnd = end
-        indexOffset = offset
-        indexSize = size
-        salt = values.contentID.high
-        hasIndexCopy = values.optional & Tail.indexCopy != 0
-        hasUnknownAnnex = values.optional & ~Tail.knownOptionalFeatures != 0
     }
 }

@@ -18,9 +18,9 @@ public struct RecoveryReport: Sendable {
     public let isMetadataLost: Bool
     /// What of header, index and tail was damaged or cut off, and is whole again: the file says it twice.
     public let mended: [Problem]
-    /// What full verification found beyond that.
+    /// What full verification found beyond that, and why the copy of the index could not help, if it could not.
     public let problems: [Problem]
-    /// Whether something was lost.
+    /// Whether nothing was lost.
     public var isLossless: Bool { lost.isEmpty && !isMetadataLost }
 }
 
@@ -35,7 +35,8 @@ extension Checkpoint {
     ///
     /// - Parameters:
     ///   - path: where the new container goes; another file than the damaged one.
-    ///   - options: as for saving, but for the compression, which is the damaged container's.
+    ///   - options: as for saving, but for the compression, which is the damaged container's, and verifying, which is always
+    ///     done.
     /// - Returns: what was lost; nothing, if the container is sound.
     /// - Throws: ``StoreError``: the index can't be had or no tensor is left; `path` is the damaged container itself
     ///   (``StoreError/invalidArgument(reason:)``); and what saving throws.
@@ -51,16 +52,17 @@ extension Checkpoint {
         }
         let source = try MendedSource(FileSource(path: damaged))
         let checkpoint = try Checkpoint.open(source, limits: limits)
-        let sound = try checkpoint.soundPart(mended: source.problems, options)
+        let sound = try checkpoint.soundPart(source, options)
         var options = options
         options.compression = (try? checkpoint.compression) ?? options.compression
+        options.verifies = true
         try Checkpoint.save(sound.state, metadata: sound.metadata, to: path, options: options)
         return sound.report
     }
 
     /// What ``recover(_:to:options:limits:)`` saves.
     func soundPart(
-        mended: [Problem] = [], _ options: SaveOptions = SaveOptions()
+        _ mended: MendedSource, _ options: SaveOptions = SaveOptions()
     ) throws -> (state: StateTree, metadata: StateTree, report: RecoveryReport) {
         let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
         let (entries, state) = try readTree()
@@ -85,7 +87,8 @@ extension Checkpoint {
             lost: entries.enumerated().compactMap { number, entry in
                 reasons[number].map { RecoveryReport.LostTensor(name: entry.name, layout: entry.layout, reason: $0) }
             },
-            isMetadataLost: isMetadataLost, mended: mended, problems: verification.problems)
+            isMetadataLost: isMetadataLost, mended: mended.mended,
+            problems: mended.problems.filter { !verification.problems.contains($0) } + verification.problems)
         // What the copy of the index or padding has lost, no reader has seen: then the content is what it was.
         if report.problems.contains(where: { $0.kind != .indexCopy && $0.kind != .padding }) {
             LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata)

@@ -1,6 +1,6 @@
 @testable import NNStore
 
-/// What a chunk goes through: each target stops the program where decoded bytes are wrong.
+/// What a chunk goes through.
 enum CodecTargets {
     /// Decodes the input as a chunk. Its first bytes say transform, logical size, and the coding and size of each part; the
     /// rest are the encoded bytes, taken as they come.
@@ -68,8 +68,8 @@ enum CodecTargets {
         }
         // Frames that ours leaves alone are libzstd's; what ours takes, libzstd has to take, and to find the same in.
         guard isOwn else { return }
-        guard isTheirs else { fatalError("libzstd refuses a frame that our decoder takes") }
-        guard own == theirs else { fatalError("our decoder and libzstd's find other bytes in a frame") }
+        guard isTheirs else { throw FuzzTarget.Finding("libzstd refuses a frame that our decoder takes") }
+        guard own == theirs else { throw FuzzTarget.Finding("our decoder and libzstd's find other bytes in a frame") }
     }
 
     /// The content size in the header of a frame of one segment (RFC 8878 section 3.1.1.1).
@@ -105,7 +105,9 @@ enum CodecTargets {
                     try decoded.withMutableRawSpan { (decoded: inout MutableRawSpan) throws(ChunkDecoder.Failure) in
                         try decoder.decode(row, into: &decoded)
                     }
-                    guard decoded == bytes else { fatalError("\(compression), \(version), \(dtype): wrong bytes") }
+                    guard decoded == bytes else {
+                        throw FuzzTarget.Finding("\(compression), \(version), \(dtype): wrong bytes")
+                    }
                     if encoded.isPooled { pool.giveBack(encoded.memory) }
                 }
             }

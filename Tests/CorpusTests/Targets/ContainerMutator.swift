@@ -1,16 +1,17 @@
 import CSQLite
+import TestSupport
 
 @testable import NNStore
 
 /// Changes containers where it hurts: in rows, pages, chunks and tail, and puts every checksum right behind it, so that a
 /// reader gets to what was changed.
 package struct ContainerMutator {
-    private var random: Randomness
+    private var random: SeededGenerator
     /// libFuzzer's own mutation of some bytes, in place, of the same number or fewer.
     private let mutate: ([UInt8]) -> [UInt8]
 
     package init(seed: UInt64, mutate: @escaping ([UInt8]) -> [UInt8]) {
-        random = Randomness(state: seed | 1)
+        random = SeededGenerator(seed: seed)
         self.mutate = mutate
     }
 
@@ -140,17 +141,8 @@ package struct ContainerMutator {
     }
 }
 
-/// SplitMix64.
-private struct Randomness {
-    var state: UInt64
-
-    mutating func below(_ count: Int) -> Int {
-        state &+= 0x9e37_79b9_7f4a_7c15
-        var value = state
-        value = (value ^ (value >> 30)) &* 0xbf58_476d_1ce4_e5b9
-        value = (value ^ (value >> 27)) &* 0x94d0_49bb_1331_11eb
-        return Int((value ^ (value >> 31)) % UInt64(count))
-    }
+extension SeededGenerator {
+    fileprivate mutating func below(_ count: Int) -> Int { Int.random(in: 0..<count, using: &self) }
 }
 
 extension [UInt8] {

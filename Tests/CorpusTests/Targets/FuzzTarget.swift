@@ -25,8 +25,16 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     /// `ckpt-tool recover`
     case recover
 
+    /// What a reader must not do, whatever the input is.
+    package struct Finding: Error, CustomStringConvertible {
+        package let description: String
+        init(_ description: String) { self.description = description }
+    }
+
     /// Runs the target on one input.
-    package func run(_ bytes: [UInt8]) {
+    ///
+    /// - Throws: ``Finding`` for a wrong answer. What a reader throws is a right one.
+    package func run(_ bytes: [UInt8]) throws(Finding) {
         do {
             switch self {
             case .pytorch, .numpy, .gguf, .safetensors, .container, .shards: try FilesTarget.run(bytes)
@@ -40,6 +48,8 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
             case .verify: try CommandTargets.verify(bytes)
             case .recover: try ContainerTargets.recover(bytes)
             }
+        } catch let finding as Finding {
+            throw finding
         } catch {
             // Messages are made of what a file says, too.
             _ = "\(error)"

@@ -84,7 +84,7 @@ package final class CrashRecorder: SystemCallObserver {
         state.withLock { state in
             guard let file = state.files[path] else { return }
             let offset = state.positions[file]!
-            let copy = (0..<bytes.byteCount).map { bytes.unsafeLoad(fromByteOffset: $0, as: UInt8.self) }
+            let copy = bytes.array
             state.events.append(.wrote(file: file, offset: offset, bytes: copy))
             state.positions[file] = offset + bytes.byteCount
         }

@@ -24,14 +24,18 @@ package struct FaultTrial {
     let prepare: () throws -> Void
     /// The work.
     let work: () throws -> Void
+    /// The types of errors that the work may throw.
+    let errorTypes: [any Error.Type]
     /// Throws if the folder is not as it should be: `error` is what the work threw.
     let check: (_ error: (any Error)?) throws -> Void
 
     package init(
-        in folder: String, prepare: @escaping () throws -> Void = {}, work: @escaping () throws -> Void,
+        in folder: String, throwing errorTypes: [any Error.Type] = [StoreError.self],
+        prepare: @escaping () throws -> Void = {}, work: @escaping () throws -> Void,
         check: @escaping (_ error: (any Error)?) throws -> Void
     ) {
         self.folder = folder
+        self.errorTypes = errorTypes
         self.prepare = prepare
         self.work = work
         self.check = check
@@ -87,10 +91,36 @@ package struct FaultTrial {
         if let error, !mayFail { throw Finding(description: "\(what): \(error)") }
         do {
             try check(error)
+            try checkAlways(error)
         } catch let finding {
             throw Finding(description: "\(what): \(finding)" + (error.map { " (it threw: \($0))" } ?? ""))
         }
         let open = openDescriptors(in: folder)
         if !open.isEmpty { throw Finding(description: "\(what): left open \(open)") }
+    }
+
+    /// What holds after every fault: a typed error that names a file of the folder, and nothing left that the next save there
+    /// does not remove.
+    private func checkAlways(_ error: (any Error)?) throws {
+        if let error {
+            guard errorTypes.contains(where: { type(of: error) == $0 }) else {
+                throw Finding(description: "an error of another type")
+            }
+            guard "\(error)".contains(folder) else { throw Finding(description: "the error names no file") }
+        }
+        func leftovers() throws -> [String] { try SystemCall.names(in: folder).filter { $0.hasPrefix(".nnstore-") } }
+        if try leftovers().isEmpty { return }
+        let next = folder + "/next.nnck"
+        try Checkpoint.save(["n": 1], to: next)
+        try SystemCall.unlink(next)
+        let left = try leftovers()
+        guard left.isEmpty else { throw Finding(description: "left behind for ever: \(left)") }
+    }
+}
+
+extension Error {
+    /// Whether it is the one error of a save after which the new file is there, whole.
+    package var isReplacedNotDurable: Bool {
+        if case .replacedNotDurable? = self as? StoreError { true } else { false }
     }
 }
