@@ -28,7 +28,7 @@ final class PendingFiles {
                 try file.sink.finish(options.existing)
             } catch {
                 var placed = number
-                if case .replacedNotDurable? = error as? StoreError { placed += 1 }
+                if case .replacedNotDurable = error { placed += 1 }
                 for earlier in files[..<placed] where earlier.isNew { try? SystemCall.unlink(earlier.path) }
                 throw error
             }
