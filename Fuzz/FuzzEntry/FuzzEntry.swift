@@ -16,16 +16,22 @@ private let target: FuzzTarget = {
 @_silgen_name("nnstore_peak") private func peak() -> Int
 
 /// What libFuzzer calls with each input. Stops where one takes more memory than the library may: 64 MiB and four times the
-/// file's size, and what was asked for, which is 16 MiB.
+/// file's size, and what was asked for, which is 16 MiB; or more of the processor's time than a second, which is what a
+/// megabyte may take: an input has an eighth of it, and the sanitizer makes everything about eight times slower.
 @_cdecl("LLVMFuzzerTestOneInput")
-public func testOneInput(_ start: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
-    let bytes = Array(UnsafeBufferPointer(start: start, count: count))
+public func testOneInput(_ input: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    let bytes = Array(UnsafeBufferPointer(start: input, count: count))
     let before = beginCounting()
+    let start = clock()
     // A crash is how libFuzzer is told that an input is to be kept.
     do {
         try target.run(bytes)
     } catch {
         fatalError("\(error)")
+    }
+    let ticks = clock() - start
+    if ticks > CLOCKS_PER_SEC {
+        fatalError("\(Double(ticks) / Double(CLOCKS_PER_SEC)) seconds of the processor's time for an input of \(count)")
     }
     let used = peak() - before
     if used > 80 << 20 + 4 * count {

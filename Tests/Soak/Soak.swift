@@ -18,13 +18,17 @@ struct Soak: ParsableCommand {
     @Option(help: "By how many bytes memory may grow after the first tenth of the time.")
     var growth = 64 << 20
 
+    @Flag(help: .init("Only let two threads race, to see whether ThreadSanitizer finds it.", visibility: .hidden))
+    var plantRace = false
+
     func run() throws {
+        if plantRace { return race() }
         let seed = seed ?? UInt64.random(in: 0...UInt64.max)
         let folder = FileManager.default.temporaryDirectory.appendingPathComponent("nnstore-soak-\(UUID().uuidString)")
             .path
         try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
         defer { try? FileManager.default.removeItem(atPath: folder) }
-        print("seed \(seed)")
+        report("seed \(seed)")
         var soak = try SoakRun(folder: folder, seed: seed)
         let begin = Date()
         var operations = 0
@@ -36,29 +40,45 @@ struct Soak: ParsableCommand {
             do {
                 try soak.perform()
             } catch {
-                print("operation \(operations) with seed \(seed): \(error)")
+                report("operation \(operations) with seed \(seed): \(error)")
                 throw ExitCode(1)
             }
             operations += 1
             if settled == nil, passed > seconds / 10 { settled = try Soak.residentByteCount() }
             if Date() > nextReport {
-                print("\(Int(passed)) s, \(operations) operations, \(try Soak.residentByteCount() >> 20) MiB")
+                report("\(Int(passed)) s, \(operations) operations, \(try Soak.residentByteCount() >> 20) MiB")
                 nextReport += 60
             }
         }
         let end = try Soak.residentByteCount()
         let counts = soak.counts.sorted { $0.key < $1.key }.map { "\($0.value) × \($0.key)" }.joined(separator: ", ")
-        print("\(operations) operations (\(counts)), none with a mismatch")
-        print("memory \((settled ?? end) >> 20) MiB after a tenth of the time, \(end >> 20) MiB at the end")
+        report("\(operations) operations (\(counts)), none with a mismatch")
+        report("memory \((settled ?? end) >> 20) MiB after a tenth of the time, \(end >> 20) MiB at the end")
         let left = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasPrefix(".nnstore-") }
         let descriptors = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
-        print("\(left.count) temporary files left, \(descriptors) descriptors open")
+        report("\(left.count) temporary files left, \(descriptors) descriptors open")
         if end - (settled ?? end) > growth || !left.isEmpty || descriptors > 20 { throw ExitCode(1) }
+    }
+
+    /// Prints a line at once: whoever waits for hours wants to see how far it is, through a pipe too.
+    private func report(_ line: String) {
+        FileHandle.standardOutput.write(Data((line + "\n").utf8))
     }
 
     /// The memory that the process has now.
     private static func residentByteCount() throws -> Int {
         let status = try String(contentsOfFile: "/proc/self/statm", encoding: .utf8)
         return Int(status.split(separator: " ")[1])! * 4096
+    }
+
+    /// Shared between threads without a lock, on purpose.
+    private final class Unguarded: @unchecked Sendable {
+        var count = 0
+    }
+
+    private func race() {
+        let shared = Unguarded()
+        DispatchQueue.concurrentPerform(iterations: 2) { _ in for _ in 0..<1_000_000 { shared.count += 1 } }
+        report("\(shared.count) of 2000000 additions counted")
     }
 }
