@@ -77,10 +77,11 @@ test-asan:
 	$(ASAN_RUN) $(SWIFT) test --skip-build --disable-xctest $(ASAN_BUILD)
 
 # Without setarch, which some containers forbid, the sanitizer sometimes dies at the start, of where the system has put its
-# memory. Replacements are counted down because each takes the sanitizer a tenth of a second.
+# memory. It passes over races whose first half it has forgotten, so it is let remember as much as it can. There are fewer
+# replacements because each takes it a tenth of a second.
 TSAN_BUILD := --sanitize=thread --scratch-path .build-tsan
 TSAN_RUN := $(shell setarch $(shell uname -m) -R echo setarch $(shell uname -m) -R 2>/dev/null) env \
-	NNSTORE_REPLACEMENTS=50 TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/known-races.txt
+	NNSTORE_REPLACEMENTS=50 TSAN_OPTIONS=suppressions=$(CURDIR)/Tests/known-races.txt:history_size=7
 test-tsan:
 	$(call install,$(TEST_PACKAGES))
 	@$(MAKE) --no-print-directory .venv/complete

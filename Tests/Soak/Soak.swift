@@ -78,7 +78,22 @@ struct Soak: ParsableCommand {
 
     private func race() {
         let shared = Unguarded()
-        DispatchQueue.concurrentPerform(iterations: 2) { _ in for _ in 0..<1_000_000 { shared.count += 1 } }
-        report("\(shared.count) of 2000000 additions counted")
+        let started = DispatchGroup()
+        let done = DispatchGroup()
+        for _ in 0..<2 {
+            started.enter()
+            done.enter()
+        }
+        for _ in 0..<2 {
+            Thread.detachNewThread {
+                // From here on nothing orders the two threads; few turns, for a sanitizer forgets what is long past.
+                started.leave()
+                started.wait()
+                for _ in 0..<100 { shared.count += 1 }
+                done.leave()
+            }
+        }
+        done.wait()
+        report("\(shared.count) of 200 additions counted")
     }
 }
