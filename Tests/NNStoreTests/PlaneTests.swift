@@ -36,7 +36,6 @@ struct PlaneTests {
                     let transform = PlaneTransform(width: elementWidth, isRotated: isRotated)
                     let bytes = generator.bytes(count * width)
                     let planes = split(bytes, transform)
-                    var joined = [UInt8](repeating: 0, count: bytes.count)
                     // Planes may lie anywhere: here with a gap before each, every other one among those decoded.
                     var scattered: [Bool: [UInt8]] = [false: [], true: []]
                     var places: [PlaneTransform.Place] = []
@@ -46,15 +45,25 @@ struct PlaneTests {
                         places.append(PlaneTransform.Place(isDecoded: isDecoded, offset: scattered[isDecoded]!.count))
                         scattered[isDecoded]! += planes[plane * count..<(plane + 1) * count]
                     }
-                    joined.withMutableRawSpan { joined in
-                        scattered[false]!.withRawSpan { encoded in
-                            scattered[true]!.withRawSpan { decoded in
-                                transform.join(encoded: encoded, decoded: decoded, at: places, into: &joined)
+                    // Whether past the caches or not, and wherever in a line of them elements begin.
+                    for (isReadLater, shift) in [(false, 0), (true, 0), (true, 1), (true, 8), (true, 24), (true, 63)] {
+                        var joined = [UInt8](repeating: 0xa5, count: shift + bytes.count + 64)
+                        joined.withMutableRawSpan { joined in
+                            joined.withBytes(in: shift..<shift + bytes.count) { joined in
+                                scattered[false]!.withRawSpan { encoded in
+                                    scattered[true]!.withRawSpan { decoded in
+                                        transform.join(
+                                            encoded: encoded, decoded: decoded, at: places, into: &joined,
+                                            isReadLater: isReadLater)
+                                    }
+                                }
                             }
                         }
+                        let expected =
+                            Array(repeating: 0xa5, count: shift) + bytes + Array(repeating: 0xa5, count: 64)
+                        let isSame = joined == expected
+                        #expect(isSame, "\(transform) of \(count) elements, \(isReadLater), \(shift), seed \(seed)")
                     }
-                    let isSame = joined == bytes
-                    #expect(isSame, "\(transform) of \(count) elements, seed \(seed)")
                 }
             }
         }

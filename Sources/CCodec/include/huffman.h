@@ -41,7 +41,9 @@ void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables);
 /// Decodes four streams as far as that is possible without looking for their ends after each step.
 ///
 /// Reads from `start` to `next + 8` and writes from `out` to `end` of each stream, and nowhere else, whatever the streams
-/// hold, if `table` is as nnstore_huffman_fill makes it.
-void nnstore_huffman_decode(const uint64_t *table, struct nnstore_huffman_stream streams[4]);
+/// hold, if `table` is as nnstore_huffman_fill makes it. Brings the bytes from `ahead` to `ahead_end`, which are wanted next,
+/// into the processor's cache on the way, two lines of it for about 64 symbols, as far as it gets.
+void nnstore_huffman_decode(
+    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end);
 
 #endif

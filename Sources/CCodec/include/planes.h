@@ -15,4 +15,9 @@ void nnstore_planes_split(const uint8_t *elements, uint8_t *planes, size_t count
 /// Joins `width` planes of `count` bytes to elements at `elements`, which has room for them and overlaps no plane.
 void nnstore_planes_join(const uint8_t *const *planes, uint8_t *elements, size_t count, int width, int rotation);
 
+/// As nnstore_planes_join, for elements that nobody reads soon: they are written past the processor's caches, which spares
+/// reading the memory at `elements` first. Other threads see them as they see what nnstore_planes_join writes.
+void nnstore_planes_join_past_caches(
+    const uint8_t *const *planes, uint8_t *elements, size_t count, int width, int rotation);
+
 #endif

@@ -11,6 +11,8 @@ final class ChunkDecoder {
     private var plain: Memory?
 
     private static let planesOffset = FileLayout.maximumEncodedSize
+    /// Smaller chunks may as well stay in the cache.
+    private static let smallestReadLater = 64 << 10
 
     init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
         self.source = source
@@ -30,9 +32,11 @@ final class ChunkDecoder {
     /// Decodes a chunk into `destination`, which has just its logical size. The checksum of encoded bytes is always
     /// checked before they are decoded.
     ///
-    /// - Parameter isZeroed: whether `destination` is zero, so that zeros need not be written.
+    /// - Parameters:
+    ///   - isZeroed: whether `destination` is zero, so that zeros need not be written.
+    ///   - isReadLater: whether what is decoded is not read soon, so that it goes past the processor's caches.
     func decode(
-        _ chunk: ChunkRow, into destination: inout MutableRawSpan, isZeroed: Bool = false
+        _ chunk: ChunkRow, into destination: inout MutableRawSpan, isZeroed: Bool = false, isReadLater: Bool = false
     ) throws(Failure) {
         let encoding = chunk.encoding
         if encoding.isStored {
@@ -40,9 +44,10 @@ final class ChunkDecoder {
         } else if let byte = encoding.constant {
             if byte != 0 || !isZeroed { destination.fill(byte) }
         } else {
-            try withEncoded(chunk) { (encoded: RawSpan) throws(Failure) in
+            try withEncoded(chunk) { (encoded: RawSpan, ahead: RawSpan) throws(Failure) in
                 if let planes = encoding.planes {
-                    try join(planes, encoded, chunk, into: &destination)
+                    let isReadLater = isReadLater && chunk.logicalSize >= ChunkDecoder.smallestReadLater
+                    try join(planes, encoded, ahead, chunk, into: &destination, isReadLater)
                 } else {
                     try decode(encoded, into: &destination)
                 }
@@ -50,17 +55,18 @@ final class ChunkDecoder {
         }
     }
 
-    /// Calls `body` with the encoded bytes of a chunk, whose checksums were checked.
+    /// Calls `body` with the encoded bytes of a chunk, whose checksums were checked, and with as many of those behind them as
+    /// are in memory: most likely they are wanted next.
     private func withEncoded(
-        _ chunk: ChunkRow, _ body: (RawSpan) throws(Failure) -> Void
+        _ chunk: ChunkRow, _ body: (RawSpan, RawSpan) throws(Failure) -> Void
     ) throws(Failure) {
         if let memory = source as? MemorySource {
             let result: Result<Void, Failure>
             do throws(StoreError) {
-                result = try memory.withBytes(in: chunk.extent) { (encoded: RawSpan) in
+                result = try memory.withBytes(in: chunk.extent, andBehind: chunk.extent.count) { encoded, ahead in
                     Result { () throws(Failure) in
                         try check(chunk, encoded)
-                        try body(encoded)
+                        try body(encoded, ahead)
                     }
                 }
             } catch {
@@ -72,21 +78,24 @@ final class ChunkDecoder {
         try work.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
             try readEncoded(chunk, into: &encoded)
         }
-        try work.withBytes(in: range, body)
+        try work.withBytes(in: range) { (encoded) throws(Failure) in try body(encoded, RawSpan()) }
     }
 
     /// Decodes the planes that are not stored and joins all of them.
     private func join(
-        _ planes: PlaneTransform, _ encoded: RawSpan, _ chunk: ChunkRow, into destination: inout MutableRawSpan
+        _ planes: PlaneTransform, _ encoded: RawSpan, _ ahead: RawSpan, _ chunk: ChunkRow,
+        into destination: inout MutableRawSpan, _ isReadLater: Bool
     ) throws(Failure) {
         let whole = chunk.logicalSize / planes.width * planes.width
         var parts = EncodedPlane.all(of: chunk)
-        let isJoined = destination.withBytes(in: 0..<whole) { joinInSteps(planes, encoded, &parts, into: &$0) }
+        let isJoined = destination.withBytes(in: 0..<whole) {
+            joinInSteps(planes, encoded, ahead, &parts, into: &$0, isReadLater)
+        }
         if !isJoined {
             parts = EncodedPlane.all(of: chunk)
             for index in parts.indices { try decodeWhole(&parts[index], encoded) }
             destination.withBytes(in: 0..<whole) {
-                join(planes, encoded, parts, 0..<chunk.logicalSize / planes.width, into: &$0)
+                join(planes, encoded, parts, 0..<chunk.logicalSize / planes.width, into: &$0, isReadLater)
             }
         }
         guard whole < chunk.logicalSize else { return }
@@ -137,12 +146,12 @@ final class ChunkDecoder {
 
     private func join(
         _ planes: PlaneTransform, _ encoded: RawSpan, _ parts: [EncodedPlane], _ elements: Range<Int>,
-        into destination: inout MutableRawSpan
+        into destination: inout MutableRawSpan, _ isReadLater: Bool
     ) {
         let places = parts.prefix(planes.width).map { $0.place(of: elements.lowerBound) }
         work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { decoded in
             destination.withBytes(in: elements.lowerBound * planes.width..<elements.upperBound * planes.width) {
-                planes.join(encoded: encoded, decoded: decoded, at: places, into: &$0)
+                planes.join(encoded: encoded, decoded: decoded, at: places, into: &$0, isReadLater: isReadLater)
             }
         }
     }
@@ -150,8 +159,8 @@ final class ChunkDecoder {
     /// Decodes planes block by block and joins what was decoded while it is in the processor's cache, as far as all are
     /// frames of literals. Returns whether they were; if not, everything is to be done again.
     private func joinInSteps(
-        _ planes: PlaneTransform, _ encoded: RawSpan, _ parts: inout [EncodedPlane],
-        into destination: inout MutableRawSpan
+        _ planes: PlaneTransform, _ encoded: RawSpan, _ ahead: RawSpan, _ parts: inout [EncodedPlane],
+        into destination: inout MutableRawSpan, _ isReadLater: Bool
     ) -> Bool {
         let count = destination.byteCount / planes.width
         if count == 0 { return false }
@@ -169,6 +178,8 @@ final class ChunkDecoder {
         }
         for start in stride(from: 0, to: count, by: step) {
             let end = min(count, start + step)
+            // The same share of what comes next as of this chunk.
+            var ahead = ahead.extracting(ahead.byteCount * start / count..<ahead.byteCount * end / count)
             for index in 0..<planes.width where parts[index].part.coding == .zstd {
                 // What was decoded before has been joined, nearly always all of it.
                 if parts[index].decoded == start { parts[index].origin = start }
@@ -178,12 +189,13 @@ final class ChunkDecoder {
                     let free = parts[index].decoded - parts[index].origin..<count
                     guard
                         let size = withRoom(
-                            of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0) })
+                            of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0, ahead: ahead) })
                     else { return false }
                     parts[index].decoded += size
+                    ahead = RawSpan()
                 }
             }
-            join(planes, encoded, parts, start..<end, into: &destination)
+            join(planes, encoded, parts, start..<end, into: &destination, isReadLater)
         }
         return true
     }
@@ -220,9 +232,12 @@ final class ChunkDecoder {
 
     /// Decodes the bytes `range` of a chunk's logical bytes into `destination`.
     func decode(
-        _ range: Range<Int>, of chunk: ChunkRow, into destination: inout MutableRawSpan, isZeroed: Bool = false
+        _ range: Range<Int>, of chunk: ChunkRow, into destination: inout MutableRawSpan, isZeroed: Bool = false,
+        isReadLater: Bool = false
     ) throws(Failure) {
-        if range == 0..<chunk.logicalSize { return try decode(chunk, into: &destination, isZeroed: isZeroed) }
+        if range == 0..<chunk.logicalSize {
+            return try decode(chunk, into: &destination, isZeroed: isZeroed, isReadLater: isReadLater)
+        }
         let plain: Memory
         if let own = self.plain {
             plain = own

@@ -58,7 +58,11 @@ import CCodec
     /// Decodes the next block of the frame that was begun to the beginning of `destination`, which has room for all that
     /// is left of its content or for a largest block, and returns how many bytes it has; `nil` if it is not a block of
     /// literals, or anything else is not as it should be.
-    func decodeBlock(of frame: RawSpan, into destination: inout MutableRawSpan) -> Int? {
+    ///
+    /// - Parameter ahead: what is wanted next: on the way it is brought into the processor's cache.
+    func decodeBlock(
+        of frame: RawSpan, into destination: inout MutableRawSpan, ahead: RawSpan = RawSpan()
+    ) -> Int? {
         // Block headers: RFC 8878 section 3.1.1.2.
         guard !isFinished, position <= frame.byteCount - 3 else { return nil }
         let low = Int(frame.littleEndian(at: position, as: UInt16.self))
@@ -84,7 +88,7 @@ import CCodec
         case 2:
             guard size < LiteralFrameEncoder.largestBlock, size <= frame.byteCount - start else { return nil }
             let block = frame.extracting(start..<start + size)
-            guard let decoded = destination.withBytes(in: 0..<room, { decodeLiterals(block, into: &$0) }) else {
+            guard let decoded = destination.withBytes(in: 0..<room, { decodeLiterals(block, into: &$0, ahead) }) else {
                 return nil
             }
             position = start + size
@@ -114,7 +118,9 @@ import CCodec
 
     /// Decodes a compressed block without sequences, whose literals are four streams of Huffman codes, and returns how
     /// many bytes it has; `nil` if it is anything else.
-    private func decodeLiterals(_ block: RawSpan, into destination: inout MutableRawSpan) -> Int? {
+    private func decodeLiterals(
+        _ block: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan
+    ) -> Int? {
         // Literals section header: RFC 8878 section 3.1.1.3.1.1.
         guard block.byteCount >= 8 else { return nil }
         let header = block.littleEndian(at: 0, as: UInt64.self)
@@ -147,11 +153,13 @@ import CCodec
         default:
             return nil
         }
-        return destination.withBytes(in: 0..<count) { decodeStreams(streams, into: &$0) } ? count : nil
+        return destination.withBytes(in: 0..<count) { decodeStreams(streams, into: &$0, ahead) } ? count : nil
     }
 
     /// Decodes four streams (RFC 8878 section 4.2.2) to just `destination`'s size. Returns whether they are valid.
-    private func decodeStreams(_ bytes: RawSpan, into destination: inout MutableRawSpan) -> Bool {
+    private func decodeStreams(
+        _ bytes: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan
+    ) -> Bool {
         let tableSize = 6
         guard bytes.byteCount > tableSize else { return false }
         var sizes = (0..<3).map { Int(bytes.littleEndian(at: 2 * $0, as: UInt16.self)) }
@@ -179,7 +187,12 @@ import CCodec
                             out: to + number * quarter, end: to + min(count, (number + 1) * quarter)))
                     unsafe start += size
                 }
-                unsafe nnstore_huffman_decode(entries + (1 << LiteralFrameDecoder.windowBits), &streams)
+                unsafe ahead.withUnsafeBytes { ahead in
+                    let next = unsafe ahead.baseAddress?.assumingMemoryBound(to: UInt8.self)
+                    unsafe nnstore_huffman_decode(
+                        entries + (1 << LiteralFrameDecoder.windowBits), &streams, next,
+                        next.map { unsafe $0 + ahead.count })
+                }
                 return unsafe streams.allSatisfy { unsafe finish($0) }
             }
         }

@@ -56,8 +56,10 @@ struct PlaneTransform: Sendable, Hashable {
     /// - Parameters:
     ///   - encoded, decoded: where planes lie that were stored, and those that were decoded.
     ///   - places: where each plane begins, the most significant one first.
+    ///   - isReadLater: whether elements go past the processor's caches (``ChunkDecoder/decode(_:into:isZeroed:isReadLater:)``).
     func join(
-        encoded: RawSpan, decoded: RawSpan, at places: [Place], into destination: inout MutableRawSpan
+        encoded: RawSpan, decoded: RawSpan, at places: [Place], into destination: inout MutableRawSpan,
+        isReadLater: Bool = false
     ) {
         let count = destination.byteCount / width
         precondition(
@@ -73,8 +75,13 @@ struct PlaneTransform: Sendable, Hashable {
                         let start = unsafe (place.isDecoded ? decoded : encoded).baseAddress! + place.offset
                         return unsafe start.assumingMemoryBound(to: UInt8.self)
                     }
-                    unsafe nnstore_planes_join(
-                        planes, destination.baseAddress, count, Int32(width), Int32(rotation))
+                    let (width, rotation) = (Int32(width), Int32(rotation))
+                    if isReadLater {
+                        unsafe nnstore_planes_join_past_caches(
+                            planes, destination.baseAddress, count, width, rotation)
+                    } else {
+                        unsafe nnstore_planes_join(planes, destination.baseAddress, count, width, rotation)
+                    }
                 }
             }
         }

@@ -61,8 +61,12 @@ struct ChunkReader: Sendable {
     }
 
     /// Decodes what a piece has of a chunk.
+    ///
+    /// - Parameters:
+    ///   - isZeroed: whether the piece's memory is zero, so that zeros need not be written.
+    ///   - isReadLater: whether the piece's memory is what the caller gets, not a buffer that is emptied next.
     func decode(
-        _ chunk: ChunkRow, for piece: Piece, _ decoder: ChunkDecoder, isZeroed: Bool
+        _ chunk: ChunkRow, for piece: Piece, _ decoder: ChunkDecoder, isZeroed: Bool, isReadLater: Bool = true
     ) throws(StoreError) {
         let start = chunk.sequence * FileLayout.chunkSize
         let part = (start..<start + chunk.logicalSize).clamped(to: piece.range)
@@ -72,7 +76,7 @@ struct ChunkReader: Sendable {
             try naming(chunk, of: piece.storage) { () throws(ChunkDecoder.Failure) in
                 try decoder.decode(
                     part.lowerBound - start..<part.upperBound - start, of: chunk, into: &destination,
-                    isZeroed: isZeroed)
+                    isZeroed: isZeroed, isReadLater: isReadLater)
             }
         }
     }

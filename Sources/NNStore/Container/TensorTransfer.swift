@@ -124,16 +124,18 @@ package struct TensorTransfer {
         try copies.finishing {
             try Workers.forEach(all.count, threads: threads, cancellation: cancellation, context: Decoders.init) {
                 number, decoders in
-                func read(_ step: Step, to memory: Memory, at place: Int) throws {
+                func read(_ step: Step, to memory: Memory, at place: Int, isReadLater: Bool) throws {
                     begun.withLock { _ = $0.insert(step.piece.copy) }
-                    try self.read(step, to: memory, at: place, containers, decoders)
+                    try self.read(step, to: memory, at: place, isReadLater: isReadLater, containers, decoders)
                 }
                 switch all[number] {
                 case .read(let step, let memory):
-                    try read(step, to: memory, at: step.piece.offset + step.range.lowerBound)
+                    try read(step, to: memory, at: step.piece.offset + step.range.lowerBound, isReadLater: true)
                 case .send(let copy):
                     try copy.upload.send(copy.byteCount, to: copy.address) { memory in
-                        for (offset, step) in copy.parts { try read(step, to: memory, at: offset) }
+                        for (offset, step) in copy.parts {
+                            try read(step, to: memory, at: offset, isReadLater: false)
+                        }
                     }
                 }
             }
@@ -141,14 +143,17 @@ package struct TensorTransfer {
     }
 
     private func read(
-        _ step: Step, to memory: Memory, at place: Int, _ containers: borrowing Containers, _ decoders: Decoders
+        _ step: Step, to memory: Memory, at place: Int, isReadLater: Bool, _ containers: borrowing Containers,
+        _ decoders: Decoders
     ) throws {
         let start = step.piece.range.lowerBound
         let range = start + step.range.lowerBound..<start + step.range.upperBound
         if let chunk = step.chunk {
             let reader = containers.readers[chunk.container]
             let part = ChunkReader.Piece(storage: chunk.storage, range: range, memory: memory, offset: place)
-            try reader.decode(chunk.row, for: part, decoders.decoder(chunk.container, reader), isZeroed: false)
+            try reader.decode(
+                chunk.row, for: part, decoders.decoder(chunk.container, reader), isZeroed: false,
+                isReadLater: isReadLater)
         } else {
             try memory.withMutableBytes(in: place..<place + range.count) {
                 try step.piece.source.read(range, into: &$0)

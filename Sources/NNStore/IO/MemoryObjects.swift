@@ -38,6 +38,16 @@ public struct MemorySource: ByteSource {
         }
         return bytes.withRawSpan { body($0.extracting(range)) }
     }
+
+    /// Calls `body` with the bytes of a range, and with those behind it, as many as there are but at most `count`.
+    func withBytes<Result>(
+        in range: Range<Int>, andBehind count: Int, _ body: (RawSpan, RawSpan) -> Result
+    ) throws(StoreError) -> Result {
+        let behind = max(0, min(count, bytes.count - range.upperBound))
+        return try withBytes(in: range.lowerBound..<range.upperBound + behind) { both in
+            body(both.extracting(0..<range.count), both.extracting(range.count...))
+        }
+    }
 }
 
 /// A container in memory, being written.
