@@ -113,6 +113,14 @@ public enum CheckpointFiles {
         try open(source, options, isShard: false)
     }
 
+    /// Whether a file begins as an index of shards does, which is of no use without the files that it names.
+    public static func isIndexOfShards(_ source: any ByteSource) throws -> Bool {
+        let (_, version) = try source.readEnd(0)
+        let start = try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version)
+        if case .json = FormatRecognition.format(of: start) { return true }
+        return false
+    }
+
     /// - Parameter isShard: whether it is named by an index, so that it can't be one.
     static func open(_ source: any ByteSource, _ options: OpenOptions, isShard: Bool) throws -> any CheckpointFile {
         let (_, version) = try source.readEnd(0)

@@ -48,18 +48,26 @@ public struct FileSignature: Sendable, Hashable {
 
     // MARK: Signing
 
-    /// Signs the file at `path`.
+    /// Signs the file at `path`: its own bytes. Of other files that it names, as an index of shards does, the signature says
+    /// nothing.
     ///
     /// - Parameter progress: called with the bytes done and their number.
     /// - Throws: `StoreError` if the file can't be read.
     public static func sign(
         _ path: String, with key: SigningKey, threads: Int? = nil, progress: ((Int, Int?) -> Void)? = nil
     ) throws -> FileSignature {
-        let source = try FileSource(path: path)
+        try sign(FileSource(path: path), with: key, threads: threads, progress: progress)
+    }
+
+    /// Signs the file that `source` holds.
+    public static func sign(
+        _ source: any ByteSource, with key: SigningKey, threads: Int? = nil, progress: ((Int, Int?) -> Void)? = nil
+    ) throws -> FileSignature {
+        let (_, version) = try source.readEnd(0)
         var digests: [[UInt8]] = []
-        try forEachDigest(of: source, source.version, threads, progress) { _, digest in digests.append(digest) }
+        try forEachDigest(of: source, version, threads, progress) { _, digest in digests.append(digest) }
         return try FileSignature(
-            byteCount: source.version.byteCount, digests: digests, with: key, name: path + ".sig")
+            byteCount: version.byteCount, digests: digests, with: key, name: source.name + ".sig")
     }
 
     private init(byteCount: Int, digests: [[UInt8]], with key: SigningKey, name: String) throws {
@@ -102,39 +110,43 @@ public struct FileSignature: Sendable, Hashable {
         guard bytes.last == newline, bytes.allSatisfy({ $0 == newline || $0 > 31 && $0 < 127 }) else {
             throw invalid("it is no text of complete lines")
         }
-        let lines = bytes.dropLast().split(separator: newline, omittingEmptySubsequences: false)
-            .map { String(decoding: $0, as: UTF8.self) }
-        func value(_ line: Int, _ word: String) throws(SigningError) -> String {
-            guard lines.indices.contains(line), lines[line].hasPrefix(word + " ") else {
-                throw invalid("line \(line + 1) is not \"\(word) ...\"")
-            }
-            return String(lines[line].dropFirst(word.count + 1))
+        // Line by line: a hostile text is not taken apart any further than it is right.
+        var rest = bytes[...]
+        var number = 0
+        func line() throws(SigningError) -> String {
+            guard let end = rest.firstIndex(of: newline) else { throw invalid("it ends after \(number) lines") }
+            defer { rest = rest[(end + 1)...] }
+            number += 1
+            return String(decoding: rest[..<end], as: UTF8.self)
         }
-        guard lines[0] == FileSignature.firstLine else {
+        func value(_ word: String) throws(SigningError) -> String {
+            let line = try line()
+            guard line.hasPrefix(word + " ") else { throw invalid("line \(number) is not \"\(word) ...\"") }
+            return String(line.dropFirst(word.count + 1))
+        }
+        guard try line() == FileSignature.firstLine else {
             throw invalid("it does not begin with \"\(FileSignature.firstLine)\"")
         }
-        let size = try value(1, "size")
+        let size = try value("size")
         guard let byteCount = Int(size), byteCount >= 0, "\(byteCount)" == size else {
             throw invalid("its size is no number")
         }
         let pieceCount = byteCount == 0 ? 0 : (byteCount - 1) / FileSignature.pieceSize + 1
-        guard lines.count == pieceCount + 4 else {
-            throw invalid("it has \(lines.count) lines, \(byteCount) bytes need \(pieceCount) pieces")
-        }
         var digests: [[UInt8]] = []
-        for piece in 0..<pieceCount {
-            guard let digest = fromHexadecimal(try value(2 + piece, "sha256")) else {
-                throw invalid("line \(3 + piece) has no SHA-256")
+        for _ in 0..<pieceCount {
+            guard let digest = fromHexadecimal(try value("sha256")) else {
+                throw invalid("line \(number) has no SHA-256")
             }
             digests.append(digest)
         }
-        guard let keyBytes = Data(base64Encoded: try value(2 + pieceCount, "key")),
-            keyBytes.base64EncodedString() == (try value(2 + pieceCount, "key")),
+        let keyText = try value("key")
+        guard let keyBytes = Data(base64Encoded: keyText), keyBytes.base64EncodedString() == keyText,
             let key = try? Curve25519.Signing.PublicKey(rawRepresentation: keyBytes)
         else { throw invalid("it has no Ed25519 key") }
-        let signature = Data(base64Encoded: try value(3 + pieceCount, "signature"))
-        let signed = Data(bytes.prefix(bytes.count - lines.last!.utf8.count - 1))
-        guard let signature, signature.base64EncodedString() == (try value(3 + pieceCount, "signature")),
+        let signed = Data(bytes[..<rest.startIndex])
+        let signatureText = try value("signature")
+        guard rest.isEmpty else { throw invalid("something stands behind its line \(number)") }
+        guard let signature = Data(base64Encoded: signatureText), signature.base64EncodedString() == signatureText,
             key.isValidSignature(signature, for: signed)
         else { throw invalid("it does not agree with its own key, so it was altered") }
         self.init(

@@ -68,11 +68,12 @@ private enum PEM {
 
     /// What stands between the lines `-----BEGIN label-----` and `-----END label-----`, decoded.
     static func bytes(_ path: String, label: String) throws -> [UInt8] {
-        let source = try FileSource(path: path)
-        guard source.version.byteCount <= maximumSize else {
+        // A pipe will do too: keys often come out of another program.
+        let bytes = try SystemCall.contents(of: path, atMost: maximumSize + 1)
+        guard bytes.count <= maximumSize else {
             throw SigningError.invalidKey(file: path, reason: "is too large for a key; a PEM file was expected")
         }
-        let text = String(decoding: try source.bytes(0..<source.version.byteCount, of: source.version), as: UTF8.self)
+        let text = String(decoding: bytes, as: UTF8.self)
         let lines = text.split(whereSeparator: \.isNewline).map { $0.trimmingPrefix { $0 == " " } }
         guard let begin = lines.firstIndex(of: "-----BEGIN \(label)-----"),
             let end = lines[begin...].firstIndex(of: "-----END \(label)-----"),

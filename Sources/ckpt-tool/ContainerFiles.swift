@@ -12,21 +12,26 @@ enum ContainerFiles {
 
     /// The file at `path`, or all containers, by content or by name, in the folder that it is and in folders in it,
     /// ordered by their names' bytes. Links to folders are not followed.
-    static func at(_ path: String) throws -> [Found] {
+    ///
+    /// - Parameter followsLinks: whether links to files in a folder stand for these; what is changed in place stays in the
+    ///   folder that was named.
+    static func at(_ path: String, followsLinks: Bool = true) throws -> [Found] {
         guard try SystemCall.status(path)?.kind == .folder else {
             return [Found(path: path, relativePath: FilePath(path).lastComponent?.string ?? path, isInFolder: false)]
         }
-        return try inFolder(path, "")
+        return try inFolder(path, "", followsLinks)
     }
 
-    private static func inFolder(_ folder: String, _ prefix: String) throws -> [Found] {
+    private static func inFolder(_ folder: String, _ prefix: String, _ followsLinks: Bool) throws -> [Found] {
         var found: [Found] = []
         let names = try SystemCall.names(in: folder).sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         for name in names where !name.hasPrefix(".") {
             let path = join(folder, name)
+            let isLink = try SystemCall.isSymbolicLink(path)
             switch try SystemCall.status(path)?.kind {
-            case .folder where try !SystemCall.isSymbolicLink(path):
-                found += try inFolder(path, prefix + name + "/")
+            case .folder where !isLink:
+                found += try inFolder(path, prefix + name + "/", followsLinks)
+            case .file where isLink && !followsLinks: break
             // One with a damaged first page is not passed over in silence.
             case .file where try name.hasSuffix(".nnck") || isContainer(path):
                 found.append(Found(path: path, relativePath: prefix + name, isInFolder: true))

@@ -43,7 +43,8 @@ struct CommandTests {
     func listJSON() throws {
         let path = try container()
         let json = try Tool.run("list", path, "--json", "--digest").json
-        #expect(Set(json.keys) == ["file", "format", "version", "metadata", "modules", "tensors", "aliases"])
+        #expect(
+            Set(json.keys) == ["file", "format", "version", "metadata", "modules", "tensors", "aliases", "recovered"])
         #expect(json["file"] as? String == path)
         #expect(json["format"] as? String == "nnck")
         #expect(json["version"] as? Int == 2)
@@ -341,7 +342,51 @@ struct CommandTests {
         #expect(again.status == 2 && again.error.contains("the damaged container itself"))
         #expect(try Data(contentsOf: URL(fileURLWithPath: damaged)) == bytes)
         let whole = try Tool.run("recover", path, "-o", sound, "--force", "--json")
-        #expect(whole.status == 0 && whole.output.contains("\"problems\": 0"))
+        #expect(whole.status == 0 && whole.output.contains("\"problems\": []"))
+        // What can't be read back can't be verified.
+        let device = try Tool.run("recover", damaged, "-o", "/dev/null", "--force")
+        #expect(device.status == 2 && device.error.contains("read back"), "\(device.error)")
+        // Nothing can be done about it, so recovery does not advise itself.
+        try Data(bytes.prefix(5000)).write(to: URL(fileURLWithPath: damaged))
+        let hopeless = try Tool.run("recover", damaged, "-o", sound, "--force")
+        #expect(hopeless.status == 1 && !hopeless.error.contains("ckpt-tool recover"), "\(hopeless.error)")
+    }
+
+    @Test("what a name in a file could tell a terminal to do is not said in errors either")
+    func escapes() throws {
+        let tensor = StateTree.tensor(try StateTensor([1 as Float], shape: [1]))
+        let path = folder.path("escapes.nnck")
+        let entries = StateDictionary([("\u{1b}]0;title\u{7}weight", tensor)])
+        try Checkpoint.save(.dictionary(entries), to: path)
+        for option in ["--opaque", "--json"] {
+            let outcome = try Tool.run("show", path, "weight", option)
+            #expect(outcome.status != 0 && outcome.error.contains("title"), "\(outcome.error)")
+            #expect(!outcome.error.utf8.contains(0x1b) && !outcome.error.utf8.contains(7))
+        }
+    }
+
+    @Test("what --no-sharing would write out of an expanded tensor is limited, before memory is taken")
+    func expandedTensors() throws {
+        let path = folder.path("expanded.nnck")
+        let layout = try TensorLayout(.f32, shape: [1 << 18, 1 << 18], strides: [0, 0])
+        let tensor = StateTree.tensor(try StateTensor(storage: Storage([1, 2, 3, 4]), layout: layout))
+        try Checkpoint.save(["x": tensor], to: path)
+        let outcome = try Tool.run("import", path, "-o", folder.path("own.nnck"), "--no-sharing")
+        #expect(outcome.status == 1 && outcome.error.contains("--max-bytes"), "\(outcome.error)")
+        #expect(try Tool.run("import", path, "-o", folder.path("shared.nnck")).status == 0)
+    }
+
+    @Test("migrating a folder in place leaves alone what links in it lead to")
+    func linksInFolders() throws {
+        let (inside, outside) = (folder.path("inside"), folder.path("outside.nnck"))
+        try FileManager.default.createDirectory(atPath: inside, withIntermediateDirectories: false)
+        try Checkpoint.save(["n": 1], to: outside, options: SaveOptions(formatVersion: FormatVersion(1, 0)))
+        try Checkpoint.save(
+            ["n": 1], to: inside + "/own.nnck", options: SaveOptions(formatVersion: FormatVersion(1, 0)))
+        try FileManager.default.createSymbolicLink(atPath: inside + "/link.nnck", withDestinationPath: outside)
+        #expect(try Tool.run("migrate", "--in-place", inside).status == 0)
+        #expect(try Checkpoint.open(inside + "/own.nnck").version == Library.formatVersion)
+        #expect(try Checkpoint.open(outside).version == FormatVersion(1, 0))
     }
 
     @Test("output that can't be written is a failure")

@@ -123,5 +123,15 @@ struct SigningTests {
         try Checkpoint.save(["n": 2], to: unsigned)
         let missing = try Tool.run("verify", unsigned, "--key", open)
         #expect(missing.status == 2 && missing.error.contains("u.nnck.sig"), "\(missing.error)")
+        // Keys may come through a pipe.
+        let piped = try Tool.start(
+            "/bin/bash", ["-c", "'\(Tool.path)' sign '\(unsigned)' --key <(cat '\(secret)')"])
+        #expect(piped.status == 0, "\(piped.error)")
+        #expect(try Tool.run("verify", unsigned, "--key", open, "--json").json["signed_by"] as? String != nil)
+        // An index of shards would be signed without the shards.
+        let index = try write("m.safetensors.index.json", "{\"metadata\": {}, \"weight_map\": {}}")
+        let refused = try Tool.run("sign", index, "--key", secret)
+        #expect(refused.status == 1 && refused.error.contains("index of shards"), "\(refused.error)")
+        #expect(try Tool.run("verify", index, "--key", open).status == 1)
     }
 }

@@ -32,9 +32,24 @@ public struct FileVerification: Sendable {
         _ path: String, level: VerificationLevel, options: OpenOptions = OpenOptions(),
         progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
     ) throws -> FileVerification {
+        try run(level, progress) { try CheckpointFiles.open(path, options: options) }
+    }
+
+    /// Verifies the file that `source` holds, as ``run(_:level:options:progress:)`` does one at a path.
+    public static func run(
+        _ source: any ByteSource, level: VerificationLevel, options: OpenOptions = OpenOptions(),
+        progress: (@Sendable (_ done: Int, _ total: Int?) -> Void)? = nil
+    ) throws -> FileVerification {
+        try run(level, progress) { try CheckpointFiles.open(source, options: options) }
+    }
+
+    private static func run(
+        _ level: VerificationLevel, _ progress: (@Sendable (Int, Int?) -> Void)?,
+        _ open: () throws -> any CheckpointFile
+    ) throws -> FileVerification {
         var result = FileVerification()
         do {
-            let file = try CheckpointFiles.open(path, options: options)
+            let file = try open()
             if let container = file as? ContainerFile {
                 result.add(try container.checkpoint.verify(level, progress: progress))
             } else {

@@ -17,6 +17,7 @@ public final class Checkpoint: Sendable {
     let sourceVersion: SourceVersion
     let tail: Tail
     let index: Index
+    private let ownerNames = Mutex<[Int: String]?>(nil)
 
     /// How much of the file's end is read first: enough for mark, tail and index of a small container.
     private static let endSize = 16 << 10
@@ -151,8 +152,8 @@ public final class Checkpoint: Sendable {
         return try tree(over: memories.map { Storage(memory: $0) })
     }
 
-    func tree(over storages: [Storage]) throws(StoreError) -> StateTree {
-        try TreeReader(index).tree(root: 0) { (row) throws(StoreError) in
+    func tree(over storages: [Storage], reading part: TreeReader.Part = .both) throws(StoreError) -> StateTree {
+        try TreeReader(index, part).tree(root: 0) { (row) throws(StoreError) in
             guard row.storage <= storages.count else {
                 throw index.validation.damaged("a tensor", "its storage \(row.storage) is missing")
             }
@@ -163,6 +164,18 @@ public final class Checkpoint: Sendable {
             } catch {
                 throw index.validation.damaged("a tensor of storage \(row.storage)", "\(error)")
             }
+        }
+    }
+
+    /// The name of a tensor that looks at the storage, for messages; `nil` if there is none, or the tree can't be read.
+    func ownerName(of storage: Int) -> String? {
+        // A damaged file may have as many damaged chunks as tensors, so the tree is walked once.
+        ownerNames.withLock { names in
+            if names == nil {
+                let owned = ((try? tensors) ?? []).map { ($0.storage, $0.name) }
+                names = Dictionary(owned, uniquingKeysWith: { first, _ in first })
+            }
+            return names![storage]
         }
     }
 

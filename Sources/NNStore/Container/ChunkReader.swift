@@ -132,8 +132,7 @@ struct ChunkReader: Sendable {
     }
 
     func damaged(_ chunk: ChunkRow, of storage: StorageRow, _ reason: String) -> StoreError {
-        // Only now is the name of a tensor worth a look through the index.
-        let tensor = try? checkpoint.tensors.first { $0.storage == storage.id }?.name
+        let tensor = checkpoint.ownerName(of: storage.id)
         let owner = tensor.map { "\"\($0)\"" } ?? "storage \(storage.id)"
         let offset = chunk.extent.lowerBound
         return .damaged(

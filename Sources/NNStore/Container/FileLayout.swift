@@ -52,6 +52,23 @@ enum FileLayout {
     static func chunkRange(_ sequence: Int, storageSize: Int) -> Range<Int> {
         sequence * chunkSize..<min(storageSize, (sequence + 1) * chunkSize)
     }
+
+    /// What `find` makes of the last block of a file, with its offset, of which it makes anything.
+    static func lastBlock<Found>(
+        of source: any ByteSource, _ version: SourceVersion,
+        _ find: (Int, ArraySlice<UInt8>) throws(StoreError) -> Found?
+    ) throws(StoreError) -> Found? {
+        var end = version.byteCount
+        while end > block {
+            let start = max(0, (end - 1) / chunkSize * chunkSize)
+            let bytes = try source.bytes(start..<end, of: version)
+            for place in stride(from: 0, to: bytes.count, by: block).reversed() {
+                if let found = try find(start + place, bytes[place..<min(place + block, bytes.count)]) { return found }
+            }
+            end = start
+        }
+        return nil
+    }
 }
 
 /// The first block of a container.
@@ -214,6 +231,14 @@ struct Tail: Sendable, Hashable {
             block.withRawSpan({ Digest(of: $0.extracting(0..<digestOffset)) == Digest(in: $0, at: digestOffset) })
         else { return nil }
         return Array(block[..<fieldsSize])
+    }
+
+    /// The fields of a block at `offset` that is a sound tail and says that it stands there.
+    static func fields(ofBlock block: ArraySlice<UInt8>, at offset: Int) -> [UInt8]? {
+        guard block.starts(with: FileLayout.tailMagic), let fields = fields(ofBlock: Array(block)),
+            size(in: fields, at: 48) == offset + FileLayout.block
+        else { return nil }
+        return fields
     }
 
     /// The size of the index that fields name; `nil` if it is not one that a file can have.

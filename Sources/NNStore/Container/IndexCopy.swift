@@ -223,24 +223,16 @@ struct IndexCopy: Sendable {
         }
     }
 
-    /// The last copy that stands in a file whose end may be lost: looked for block by block from the end, by what says where
-    /// it is itself.
-    static func last(in source: any ByteSource, _ version: SourceVersion) throws(StoreError) -> IndexCopy? {
-        let step = FileLayout.chunkSize
-        var end = version.byteCount
-        while end > FileLayout.block {
-            let start = max(0, (end - 1) / step * step)
-            let bytes = try source.bytes(start..<end, of: version)
-            for place in stride(from: 0, to: bytes.count, by: FileLayout.block).reversed()
-            where bytes[place...].starts(with: magic) {
-                do throws(StoreError) {
-                    return try IndexCopy(source, version, at: start + place)
-                } catch {
-                    guard case .damaged = error else { throw error }
-                }
-            }
-            end = start
+    /// The copy that begins with a block at `offset`, if one does and is sound.
+    static func beginning(
+        with block: ArraySlice<UInt8>, at offset: Int, of source: any ByteSource, _ version: SourceVersion
+    ) throws(StoreError) -> IndexCopy? {
+        guard block.starts(with: magic) else { return nil }
+        do throws(StoreError) {
+            return try IndexCopy(source, version, at: offset)
+        } catch {
+            guard case .damaged = error else { throw error }
+            return nil
         }
-        return nil
     }
 }

@@ -15,18 +15,20 @@ extension Index {
     /// Fewer rows than these are read faster by one thread.
     private static let rowsForEachThread = 10_000
 
-    /// All nodes whose parents' ids are at least `first`, by those ids, children in order of position, and checked to be
-    /// the gapless numbering that spec section 4 asks for. Many are read on all cores.
-    func nodes(from first: Int = 0) throws(StoreError) -> [Int: [NodeRow]] {
+    /// All nodes whose parents' ids are at least `first`, and less than `end` if there is one, by those ids, children in order of
+    /// position, and checked to be the gapless numbering that spec section 4 asks for. Many are read on all cores if they are
+    /// all.
+    func nodes(from first: Int, before end: Int? = nil) throws(StoreError) -> [Int: [NodeRow]] {
         let total = try integer("SELECT count(*) FROM node")
         guard total <= limits.maximumNodes else {
             throw .limitExceeded(
                 file: file, what: "the number of nodes", limit: limits.maximumNodes, found: String(total))
         }
         var all: [Siblings] = []
-        let threads = first > 0 ? 1 : min(Workers.defaultCount, total / Index.rowsForEachThread)
+        let threads = first > 0 || end != nil ? 1 : min(Workers.defaultCount, total / Index.rowsForEachThread)
         if threads <= 1 {
-            all = try siblings(from: NodePlace(parent: first, key: .null), to: nil)
+            all = try siblings(
+                from: NodePlace(parent: first, key: .null), to: end.map { NodePlace(parent: $0, key: .null) })
         } else {
             let places = try places(dividing: total, into: threads)
             let parts = try Workers.map(threads) { (number) throws(StoreError) in
@@ -73,7 +75,7 @@ extension Index {
         try withDatabase { (database: Database) throws(StoreError) in
             var all: [Siblings] = []
             var condition = start.key == .null ? "parent >= ?1" : "(parent, key) >= (?1, ?2)"
-            if end != nil { condition += " AND (parent, key) < (?3, ?4)" }
+            if let end { condition += end.key == .null ? " AND parent < ?3" : " AND (parent, key) < (?3, ?4)" }
             var rows = try database.prepare(
                 "SELECT \(RowValidation.nodeColumns) FROM \(RowValidation.nodeTables) WHERE \(condition) "
                     + "ORDER BY parent, key")
@@ -81,7 +83,7 @@ extension Index {
             if start.key != .null { try rows.bind(start.key, at: 2) }
             if let end {
                 try rows.bind(.integer(end.parent), at: 3)
-                try rows.bind(end.key, at: 4)
+                if end.key != .null { try rows.bind(end.key, at: 4) }
             }
             var current = Siblings(parent: 0, rows: [])
             var largeValues: Set<Int> = []

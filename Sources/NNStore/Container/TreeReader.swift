@@ -1,15 +1,25 @@
 /// Reads whole trees from an index, and checks that they are trees.
 struct TreeReader {
     private let index: Index
+    private let part: Part
 
-    init(_ index: Index) { self.index = index }
+    /// Which trees are read, and so checked. Each has its rows in one piece.
+    enum Part: Sendable {
+        case both, state, metadata
+    }
+
+    /// - Parameter part: the state tree alone where the metadata is damaged; what is asked for must be in it.
+    init(_ index: Index, _ part: Part = .both) {
+        self.index = index
+        self.part = part
+    }
 
     /// The tensors of the state tree, in order, each inside its storage.
     func entries() throws(StoreError) -> [TensorEntry] {
         // Their ids count from 1 without a gap. Reading them takes a fifth of the time that the nodes take.
         let (storages, nodes) = try Workers.both(
             atOnce: index.pages.byteCount > 1 << 20, { () throws(StoreError) in try index.storages() },
-            { () throws(StoreError) in try Nodes(index) })
+            { () throws(StoreError) in try Nodes(index, part) })
         var entries: [TensorEntry] = []
         entries.reserveCapacity(storages.count)
         try nodes.forEach(root: 0) { (path, content) throws(StoreError) in
@@ -25,13 +35,13 @@ struct TreeReader {
     }
 
     /// How many leaves of both trees have their values in the table of large ones.
-    func largeValueCount() throws(StoreError) -> Int { try Nodes(index).largeValueCount }
+    func largeValueCount() throws(StoreError) -> Int { try Nodes(index, .both).largeValueCount }
 
     /// The state tree (root 0) or the metadata tree (root 1).
     func tree(
         root: Int, tensor: (TensorRow) throws(StoreError) -> StateTensor
     ) throws(StoreError) -> StateTree {
-        try Nodes(index, metadataAlone: root == 1).build(root: root, tensor: tensor)
+        try Nodes(index, root == 1 ? .metadata : part).build(root: root, tensor: tensor)
     }
 }
 
@@ -42,15 +52,20 @@ private struct Nodes: Sendable {
     /// How many leaves have their values in the table of large ones.
     private(set) var largeValueCount = 0
 
-    /// Reads the trees, or the metadata tree alone: its rows stand together, behind those of the state tree.
-    init(_ index: Index, metadataAlone: Bool = false) throws(StoreError) {
+    /// Reads the trees, or one alone: the metadata's rows stand together, behind those of the state tree.
+    init(_ index: Index, _ part: TreeReader.Part) throws(StoreError) {
         self.index = index
         let roots = try index.children(of: 0, keys: [0, 1])
         guard roots.count == 2, roots.allSatisfy({ $0.position == 0 }),
             case .inner(.dictionary, let metadataID, _) = roots[1].content
         else { throw index.validation.damaged("the roots", "they are not a state tree and a metadata dictionary") }
-        var rows = try index.nodes(from: metadataAlone ? metadataID : 0)
-        guard metadataAlone || rows[0]?.count == 2 else {
+        var rows =
+            switch part {
+            case .both: try index.nodes(from: 0)
+            case .state: try index.nodes(from: 0, before: metadataID)
+            case .metadata: try index.nodes(from: metadataID)
+            }
+        guard part == .metadata || rows[0]?.count == 2 else {
             throw index.validation.damaged("the roots", "there are more than two")
         }
         rows[0] = roots
@@ -59,7 +74,7 @@ private struct Nodes: Sendable {
         // Preorder numbering makes a tree of each half: ids count up on the way, so no row is met twice or never.
         var next = 1
         var nextLarge = 0
-        if metadataAlone {
+        if part == .metadata {
             next = metadataID
             nextLarge = (rows.values.joined().compactMap(\.largeValue).min() ?? 1) - 1
         } else {
@@ -68,7 +83,11 @@ private struct Nodes: Sendable {
         guard next == metadataID else {
             throw index.validation.damaged("the metadata tree", "its id is \(metadataID), expected \(next)")
         }
-        try number(roots[1], depth: 0, &next, &nextLarge)
+        if part == .state {
+            next += 1
+        } else {
+            try number(roots[1], depth: 0, &next, &nextLarge)
+        }
         largeValueCount = nextLarge
         let parents = rows.keys.max() ?? 0
         guard parents < next else {

@@ -53,6 +53,8 @@ private struct Verification {
     /// A tensor's name for each storage, for the messages.
     private var names: [Int: String] = [:]
     private var unsound: Set<Int> = []
+    /// What ``report`` has, to be searched.
+    private var reported: Set<Problem> = []
 
     /// How many chunks are fetched before they are asked for.
     private static let chunksAhead = 32
@@ -86,9 +88,7 @@ private struct Verification {
             }
         }
         try collecting { this throws(StoreError) in
-            for problem in try this.index.nodeProblems() where !this.report.problems.contains(problem) {
-                this.report.problems.append(problem)
-            }
+            for problem in try this.index.nodeProblems() { this.add(problem) }
         }
         // Where a row of a storage or chunk can't be read, what belongs to nothing can't be told either.
         var hasAllChunks = try collecting { this throws(StoreError) in storages = try this.index.storages() }
@@ -134,13 +134,18 @@ private struct Verification {
             if hasAllChunks { try checkPadding(chunks, annexUsed: annexUsed) }
             try collecting { this throws(StoreError) in
                 for problem in try this.index.integrityProblems() {
-                    this.report.problems.append(Problem(.index, "SQLite's integrity check: \(problem)"))
+                    this.add(Problem(.index, "SQLite's integrity check: \(problem)"))
                 }
             }
         }
         report.storageCount = storages.count
         report.damagedStorages = unsound
         report.soundStorageCount = storages.count - unsound.count
+    }
+
+    /// Reports a problem, once.
+    private mutating func add(_ problem: Problem) {
+        if reported.insert(problem).inserted { report.problems.append(problem) }
     }
 
     /// Runs a step and reports damage that it throws, once.
@@ -155,7 +160,7 @@ private struct Verification {
             return true
         } catch .damaged(_, let problem) {
             if let storage { unsound.insert(storage) }
-            if !report.problems.contains(problem) { report.problems.append(problem) }
+            add(problem)
             return false
         }
     }
@@ -169,7 +174,7 @@ private struct Verification {
             }
         }
         if report.problems.isEmpty, digest.digest() != checkpoint.tail.indexDigest {
-            report.problems.append(
+            add(
                 Problem(
                     .index, "the digest of the index is not the one in the tail", offset: checkpoint.tail.indexOffset))
         }
@@ -177,7 +182,7 @@ private struct Verification {
 
     private mutating func checkTables(_ storages: [StorageRow], _ chunkCount: Int) throws(StoreError) {
         func require(_ rule: Bool, _ kind: Problem.Kind, _ message: String) {
-            if !rule { report.problems.append(Problem(kind, message)) }
+            if !rule { add(Problem(kind, message)) }
         }
         _ = try checkpoint.compression
         _ = try checkpoint.sharing
@@ -191,7 +196,7 @@ private struct Verification {
         let nodesLarge = try TreeReader(index).largeValueCount()
         require(
             try index.integer(
-                "SELECT count(*) FROM large WHERE id > \(nodesLarge) AND id NOT IN "
+                "SELECT count(*) FROM large WHERE (id > \(nodesLarge) OR id < 1) AND id NOT IN "
                     + "(SELECT value FROM extra WHERE typeof(value) = 'integer')") == 0, .row,
             "there are large values that nothing uses")
         _ = try checkpoint.sourceFact("safetensors.header")
@@ -241,7 +246,7 @@ private struct Verification {
         }
         let end = chunks.reduce(FileLayout.block) { max($0, $1.row.extent.upperBound) }
         if end != checkpoint.tail.chunkAreaEnd, areAll {
-            report.problems.append(
+            add(
                 Problem(.tail, "the chunk area ends at \(checkpoint.tail.chunkAreaEnd), the last chunk at \(end)"))
         }
     }
@@ -250,7 +255,7 @@ private struct Verification {
         let tensor = names[chunk.storage.id]
         unsound.insert(chunk.storage.id)
         let offset = chunk.row.extent.lowerBound
-        report.problems.append(
+        add(
             Problem(
                 kind,
                 "chunk \(chunk.row.sequence) of \(tensor ?? "storage \(chunk.storage.id)") (file offset \(offset)): \(reason)",
@@ -338,7 +343,7 @@ private struct Verification {
                 let part = start..<min(gap.upperBound, start + FileLayout.chunkSize)
                 let bytes = try checkpoint.source.bytes(part, of: checkpoint.sourceVersion)
                 if let place = bytes.withRawSpan({ $0.firstNonZero }) {
-                    report.problems.append(
+                    add(
                         Problem(
                             .padding, "byte \(part.lowerBound + place) of the file belongs to nothing and is not zero",
                             offset: part.lowerBound + place))

@@ -142,7 +142,10 @@ public final class FileSource: MappableSource, PrefetchingSource {
     }
 
     /// Has the system read a range into its cache, without waiting.
-    package func willRead(_ range: Range<Int>) { SystemCall.adviseWillRead(descriptor, range, path: name) }
+    package func willRead(_ range: Range<Int>) {
+        // To the system no bytes mean all up to the end.
+        if !range.isEmpty { SystemCall.adviseWillRead(descriptor, range, path: name) }
+    }
 
     /// Maps a range, read-only.
     package func map(_ range: Range<Int>) throws(StoreError) -> Memory {

@@ -112,6 +112,32 @@ package enum SystemCall {
         }
     }
 
+    /// The first bytes of a file, or of what comes through a pipe, up to a number.
+    package static func contents(of path: String, atMost count: Int) throws(StoreError) -> [UInt8] {
+        let descriptor = try perform(.open, "open", path) { _ in
+            try FileDescriptor.open(FilePath(path), .readOnly, options: .closeOnExec)
+        }
+        defer { try? close(descriptor, path: path) }
+        var bytes = [UInt8](repeating: 0, count: count)
+        var filled = 0
+        while filled < count {
+            let read = try bytes.withMutableRawSpan { (bytes) throws(StoreError) in
+                try bytes.withBytes(in: filled..<count) { (rest) throws(StoreError) in
+                    try perform(.read, "read", path) { limit in
+                        try unsafe rest.withUnsafeMutableBytes { buffer in
+                            let part = unsafe UnsafeMutableRawBufferPointer(rebasing: buffer.prefix(limit))
+                            return try unsafe descriptor.read(into: part, retryOnInterrupt: false)
+                        }
+                    }
+                }
+            }
+            if read == 0 { break }
+            filled += read
+        }
+        bytes.removeLast(count - filled)
+        return bytes
+    }
+
     /// Has the system read a range of a file into its cache. Advice: that it may fail is no matter.
     package static func adviseWillRead(_ descriptor: FileDescriptor, _ range: Range<Int>, path: String) {
         #if canImport(Glibc)

@@ -116,7 +116,7 @@ extension Checkpoint {
     }
 
     /// The facts of `extra` that every version has, known to this library or not, with the large values they name.
-    private func carriedFacts() throws(StoreError) -> [String: CarriedFact] {
+    func carriedFacts() throws(StoreError) -> [String: CarriedFact] {
         var facts: [String: CarriedFact] = [:]
         for (key, value) in try index.extra() where key != "compression" && key != "sharing" {
             if case .integer(let id) = value {

@@ -16,8 +16,11 @@ package enum LibraryMetadata {
     /// Notes what was lost; what was lost before stays noted.
     static func noteRecovery(_ report: RecoveryReport, of contentID: Digest, in metadata: inout StateDictionary) {
         let lost = (lostTensors(.dictionary(metadata)) ?? []) + report.lost.map(\.name)
+        var isMetadataWhole = !report.isMetadataLost
+        if case .boolean(false)? = metadata[recoveredKey]?["metadata"] { isMetadataWhole = false }
         metadata[recoveredKey] = [
-            "from": .string("\(contentID)"), "lost": .strings(lost), "metadata": .boolean(!report.isMetadataLost),
+            "from": .string("\(contentID)"), "lost": .strings(lost),
+            "metadata": .boolean(isMetadataWhole),
         ]
     }
 

@@ -37,6 +37,8 @@ private struct ElementsBacking: StorageBacking {
         }
         let memory = try gathered.memory.withLock { gathered throws in
             if let memory = gathered { return memory }
+            // An expanded tensor of a small file may stand for any number of bytes.
+            try ReadLimits().checkMemory(byteCount, file: "a tensor of shape \(tensor.shape) without sharing")
             let memory = try Memory.allocate(byteCount)
             try memory.withMutableBytes(in: 0..<byteCount) { try tensor.copyElements(to: &$0) }
             gathered = memory

@@ -102,9 +102,9 @@ private struct Mending {
     mutating func run() throws(StoreError) {
         var copy: IndexCopy?
         var fields = try fieldsOfTail()
-        if fields == nil {
-            copy = try IndexCopy.last(in: source, version)
-            fields = copy?.tailFields
+        let isAtEnd = fields != nil
+        if !isAtEnd {
+            (fields, copy) = try lastOfTailAndCopy()
         }
         // Without either there is nothing to mend it with; opening says what is wrong.
         guard let fields, let tail = try? Tail(fields: fields, file: source.name) else { return }
@@ -117,7 +117,11 @@ private struct Mending {
                 problems.append(problem)
             }
         }
-        guard let copy, copy.tailFields == tail.fields else { return }
+        guard let copy, copy.tailFields == tail.fields else {
+            // Without a copy only the end mark, or what was put in its place, can be told; the index has to be there.
+            if !isAtEnd, tail.indexOffset + tail.indexSize <= version.byteCount { try mendEnd(tail) }
+            return
+        }
         // Where nothing else is in the annex, the tail follows the copy; otherwise it stands inside the file, if anywhere. A
         // file that claims to have been larger by more than its index is no file that was cut.
         let tailOffset = tail.indexOffset - FileLayout.block
@@ -126,7 +130,16 @@ private struct Mending {
             return problems.append(
                 Problem(.indexCopy, "the copy of the index places the index where it can't be", offset: copy.offset))
         }
-        try mendEnd(tail, copy)
+        try mendEnd(tail)
+        try mendIndex(tail, copy)
+    }
+
+    /// What the last tail in the file says, or the last copy of the index behind which no tail is.
+    private func lastOfTailAndCopy() throws(StoreError) -> (fields: [UInt8]?, copy: IndexCopy?) {
+        try FileLayout.lastBlock(of: source, version) { (offset, block) throws(StoreError) in
+            if let fields = Tail.fields(ofBlock: block, at: offset) { return (fields, nil) }
+            return try IndexCopy.beginning(with: block, at: offset, of: source, version).map { ($0.tailFields, $0) }
+        } ?? (nil, nil)
     }
 
     /// What the tail says, if the end mark leads to a sound one.
@@ -145,14 +158,19 @@ private struct Mending {
         mended.append(Problem(.header, "the header is damaged; the tail says what it was", offset: 0))
     }
 
-    private mutating func mendEnd(_ tail: Tail, _ copy: IndexCopy) throws(StoreError) {
+    /// Gives the file the size, the tail and the end mark that `tail` has.
+    private mutating func mendEnd(_ tail: Tail) throws(StoreError) {
         byteCount = tail.indexOffset + tail.indexSize + FileLayout.endMarkSize
         if version.byteCount < byteCount {
             mended.append(
                 Problem(
-                    .index,
-                    "the file was cut at byte \(version.byteCount), of \(byteCount); the copy of the index has its end",
-                    offset: version.byteCount))
+                    .index, "the file was cut at byte \(version.byteCount), of \(byteCount)", offset: version.byteCount)
+            )
+        } else if version.byteCount > byteCount {
+            mended.append(
+                Problem(
+                    .tail, "\(version.byteCount - byteCount) bytes stand behind the end of the container",
+                    offset: byteCount))
         }
         let tailOffset = tail.indexOffset - FileLayout.block
         let block = tail.bytes
@@ -167,7 +185,9 @@ private struct Mending {
             mended.append(
                 Problem(.tail, "the end mark is damaged; it follows from the tail", offset: byteCount - mark.count))
         }
+    }
 
+    private mutating func mendIndex(_ tail: Tail, _ copy: IndexCopy) throws(StoreError) {
         let reader = try IndexCopy.Reader(copy, source, version)
         for group in 0..<copy.groupCount {
             let range = copy.pages(ofGroup: group)

@@ -22,6 +22,9 @@ public struct RecoveryReport: Sendable {
     public let problems: [Problem]
     /// Whether nothing was lost.
     public var isLossless: Bool { lost.isEmpty && !isMetadataLost }
+    /// Whether the new container's metadata says that it was recovered: not where only the copy of the index or padding was
+    /// damaged, which no reader has seen, so that the content is what it was.
+    public var isMarked: Bool { problems.contains { $0.kind != .indexCopy && $0.kind != .padding } }
 }
 
 extension Checkpoint {
@@ -53,11 +56,33 @@ extension Checkpoint {
         let source = try MendedSource(FileSource(path: damaged))
         let checkpoint = try Checkpoint.open(source, limits: limits)
         let sound = try checkpoint.soundPart(source, options)
-        var options = options
-        options.compression = (try? checkpoint.compression) ?? options.compression
-        options.verifies = true
+        let options = checkpoint.options(forRecovering: sound.report, options)
         try Checkpoint.save(sound.state, metadata: sound.metadata, to: path, options: options)
         return sound.report
+    }
+
+    /// How what was saved is written: with all that the damaged container says of itself, as far as it can be read and still
+    /// holds.
+    private func options(forRecovering report: RecoveryReport, _ given: SaveOptions) -> SaveOptions {
+        var options = given
+        options.compression = (try? compression) ?? options.compression
+        options.verifies = true
+        options.sharing = (try? sharing) ?? .unknown
+        options.isReferencedByOthers = options.isReferencedByOthers || isReferencedByOthers
+        options.history = (try? history) ?? []
+        options.history.append(
+            HistoryStep(
+                action: "recovered", fromVersion: version.description, toVersion: options.formatVersion.description,
+                by: Library.name))
+        options.carriedFacts = (try? carriedFacts()) ?? [:]
+        if !report.isLossless {
+            // What other formats' files began with names tensors that are lost.
+            options.carriedFacts = options.carriedFacts.filter {
+                !$0.key.hasPrefix("safetensors.") && !$0.key.hasPrefix("gguf.")
+            }
+        }
+        if !report.isMarked { options.expectedContentID = contentID }
+        return options
     }
 
     /// What ``recover(_:to:options:limits:)`` saves.
@@ -65,7 +90,7 @@ extension Checkpoint {
         _ mended: MendedSource, _ options: SaveOptions = SaveOptions()
     ) throws -> (state: StateTree, metadata: StateTree, report: RecoveryReport) {
         let verification = try verify(.full, threads: options.threads, cancellation: options.cancellation)
-        let (entries, state) = try readTree()
+        let (entries, state, isStateAlone) = try readTree()
         let tensors = state.tensors.map(\.tensor)
         let reasons = try TensorDamage.reasons(
             verification, entries, tensors, maximumChunkCount: index.maximumChunkCount)
@@ -75,9 +100,9 @@ extension Checkpoint {
                 problem: Problem(.chunk, "none of its \(entries.count) tensors is sound, so there is nothing to save"))
         }
         var metadata = StateDictionary()
-        var isMetadataLost = false
+        var isMetadataLost = isStateAlone
         do throws(StoreError) {
-            if case .dictionary(let read) = try self.metadata { metadata = read }
+            if !isStateAlone, case .dictionary(let read) = try self.metadata { metadata = read }
         } catch {
             guard case .damaged = error else { throw error }
             isMetadataLost = true
@@ -88,9 +113,9 @@ extension Checkpoint {
                 reasons[number].map { RecoveryReport.LostTensor(name: entry.name, layout: entry.layout, reason: $0) }
             },
             isMetadataLost: isMetadataLost, mended: mended.mended,
-            problems: mended.problems.filter { !verification.problems.contains($0) } + verification.problems)
-        // What the copy of the index or padding has lost, no reader has seen: then the content is what it was.
-        if report.problems.contains(where: { $0.kind != .indexCopy && $0.kind != .padding }) {
+            problems: mended.problems.filter(Set(mended.problems).subtracting(verification.problems).contains)
+                + verification.problems)
+        if report.isMarked {
             LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata)
         }
         var next = 0
@@ -100,9 +125,15 @@ extension Checkpoint {
     }
 
     /// The names and the tree, with an error that says what their damage means.
-    private func readTree() throws(StoreError) -> ([TensorEntry], StateTree) {
+    private func readTree() throws(StoreError) -> ([TensorEntry], StateTree, isStateAlone: Bool) {
+        let storages: [Storage]
         do throws(StoreError) {
-            return (try tensors, try state())
+            if let tensors = try? tensors, let state = try? state() { return (tensors, state, false) }
+            // Damage of the metadata alone costs no tensor.
+            storages = try index.storages().map { Storage(backing: ContainerBacking(self, $0)) }
+            return (
+                try TreeReader(index, .state).entries(), try tree(over: storages, reading: .state), true
+            )
         } catch {
             guard case .damaged(let file, let problem) = error else { throw error }
             throw StoreError.damaged(

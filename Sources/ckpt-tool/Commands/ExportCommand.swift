@@ -112,7 +112,8 @@ struct ExportCommand: ParsableCommand {
     private func save(_ opened: any CheckpointFile, _ progress: ProgressLine) throws -> ExportReport? {
         let options = ExportOptions(
             existing: destination.existing, aliases: aliases == .fail ? .fail : .note, isStrict: strict,
-            maximumDataSize: maxBytes?.byteCount, progress: { progress.update($0, $1) })
+            maximumDataSize: maxBytes?.byteCount ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount),
+            progress: { progress.update($0, $1) })
         if let shardSize {
             return try ShardedExport.save(
                 opened.state(), metadata: opened.metadata(), to: output, as: to == .pytorch ? .pytorch : .safetensors,

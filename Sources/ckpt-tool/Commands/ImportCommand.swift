@@ -35,6 +35,9 @@ struct ImportCommand: ParsableCommand {
     @Flag(help: "Write each tensor contiguous and alone, sharing nothing.")
     var noSharing = false
 
+    @Option(help: "The most bytes that --no-sharing may write out; expanded tensors can stand for any number of them.")
+    var maxBytes: ByteSizeArgument?
+
     @Flag(help: "Do not read the container back.")
     var noVerify = false
 
@@ -63,6 +66,11 @@ struct ImportCommand: ParsableCommand {
             progress.update($0, $1)
         }
         options.keepsSharing = !noSharing
+        if noSharing {
+            try LogicalSizeLimit.check(
+                listing, maxBytes, fileSize: opened.byteCount, file: source,
+                what: "the bytes that --no-sharing writes out")
+        }
         defer { progress.finish() }
         // What goes through standard output can't be read back, and leaves no room for a report.
         if output == "-" { return try opened.saveAsContainer(to: StandardOutput.sink, options: options) }

@@ -39,18 +39,15 @@ struct ListCommand: ParsableCommand {
             try printJSON(opened, listing, digests)
         } else if tree {
             try TreeText(opened, state).lines.forEach(Terminal.print)
+            try printRecovery(opened)
         } else {
             try printTable(opened, listing, digests)
         }
     }
 
     private func digests(_ listing: CheckpointListing, _ opened: any CheckpointFile) throws -> [String] {
-        let total = listing.tensors.reduce(0) { $0.addingReportingOverflow($1.layout.byteCount).partialValue }
-        let limit = maxBytes?.byteCount ?? LogicalSizeLimit.bytes(fileSize: opened.byteCount)
-        guard total >= 0, total <= limit, listing.tensors.allSatisfy({ $0.layout.byteCount <= limit }) else {
-            throw StoreError.limitExceeded(
-                file: file, what: "the bytes that --digest goes through (--max-bytes)", limit: limit, found: "more")
-        }
+        let total = try LogicalSizeLimit.check(
+            listing, maxBytes, fileSize: opened.byteCount, file: file, what: "the bytes that --digest goes through")
         let progress = ProgressLine("digest \(printable(file))")
         defer { progress.finish() }
         var done = 0
@@ -82,6 +79,9 @@ struct ListCommand: ParsableCommand {
             "version": JSONOutput.integer(opened.formatVersion),
             "metadata": try metadata(opened), "modules": .array(try modules(opened)), "tensors": .array(tensors),
             "aliases": .array(groups),
+            "recovered": try LibraryMetadata.lostTensors(opened.metadata()).map { lost in
+                .object([JSONMember("lost", .array(lost.map { .string($0) }))])
+            } ?? .null,
         ])
     }
 
@@ -172,11 +172,7 @@ struct ListCommand: ParsableCommand {
             Terminal.print("metadata: \(metadata.prefix(5).joined(separator: ", "))\(more)")
         }
         if let summary = try moduleSummary(opened) { Terminal.print(summary) }
-        if let lost = LibraryMetadata.lostTensors(try opened.metadata()) {
-            let names = lost.isEmpty ? "no tensor" : lost.prefix(5).map(printable).joined(separator: ", ")
-            let more = lost.count > 5 ? " and \(lost.count - 5) more" : ""
-            Terminal.print("what could be saved of a damaged container; lost: \(names)\(more)")
-        }
+        try printRecovery(opened)
         let names = listing.aliasGroups.reduce(0) { $0 + $1.count }
         Terminal.print(
             "\(Quantities.count(listing.tensors.count, "tensor")), \(Quantities.count(listing.storageCount, "storage"))"
@@ -184,6 +180,13 @@ struct ListCommand: ParsableCommand {
                     ? ""
                     : ", \(Quantities.count(listing.aliasGroups.count, "alias group")) (\(Quantities.count(names, "name")))")
         )
+    }
+
+    private func printRecovery(_ opened: any CheckpointFile) throws {
+        guard let lost = LibraryMetadata.lostTensors(try opened.metadata()) else { return }
+        let names = lost.isEmpty ? "no tensor" : lost.prefix(5).map(printable).joined(separator: ", ")
+        let more = lost.count > 5 ? " and \(lost.count - 5) more" : ""
+        Terminal.print("what could be saved of a damaged container; lost: \(names)\(more)")
     }
 
     /// What each storage takes in a container, by the listing's numbers.
@@ -201,14 +204,5 @@ struct ListCommand: ParsableCommand {
     private func letter(_ number: Int) -> String {
         let letter = String(UnicodeScalar(UInt8(97 + number % 26)))
         return number < 26 ? letter : self.letter(number / 26 - 1) + letter
-    }
-}
-
-/// How many logical bytes work on a file may go through: a file of kilobytes may stand for terabytes, and honest ones
-/// do not.
-enum LogicalSizeLimit {
-    static func bytes(fileSize: Int) -> Int {
-        let (product, overflow) = fileSize.multipliedReportingOverflow(by: 1024)
-        return overflow ? .max : max(64 << 30, product)
     }
 }

@@ -70,7 +70,7 @@ struct MigrateCommand: ParsableCommand {
         guard inPlace || output != nil || dryRun else {
             throw ValidationError("say where the new files go: either -o or --in-place")
         }
-        guard target != nil else { throw ValidationError("--to \(to!): is no version; 1, 2 or 2.0 are") }
+        guard target != nil else { throw ValidationError("--to \(to!): is no version; 1, 2, 2.0 and 2.1 are") }
     }
 
     private var renaming: PathRenaming? { rename.isEmpty ? nil : PathRenaming(rename.flatMap(\.rules)) }
@@ -89,7 +89,7 @@ struct MigrateCommand: ParsableCommand {
 
     func run() throws {
         var found: [ContainerFiles.Found] = []
-        for file in files { found += try ContainerFiles.at(file) }
+        for file in files { found += try ContainerFiles.at(file, followsLinks: !inPlace) }
         if found.isEmpty { throw ValidationError("there are no containers in \(files.joined(separator: ", "))") }
         let destinations = try destinations(of: found)
         var results: [(file: String, destination: String, outcome: Outcome)] = []
@@ -189,7 +189,9 @@ struct MigrateCommand: ParsableCommand {
         switch outcome {
         case .migrated(let report, let before, let after):
             let place = file == path ? "" : " to \(printable(path))"
-            let step = report.from == report.to ? "renamed" : "\(report.from) → \(report.to)"
+            let step =
+                report.from == report.to
+                ? (renaming == nil ? "written anew" : "renamed") : "\(report.from) → \(report.to)"
             Terminal.print(
                 "\(name): \(step)\(place), \(Quantities.bytes(before)) → \(Quantities.bytes(after)), "
                     + "verified")

@@ -39,20 +39,41 @@ struct RecoverCommand: ParsableCommand {
         }
     }
 
+    /// What can't be read back can't be verified.
+    private func requireFile() throws {
+        switch try SystemCall.status(output)?.kind {
+        case .pipe, .device:
+            throw ValidationError(
+                "\(printable(output)) is a pipe or a device; what is saved is read back and verified, so it goes to a file"
+            )
+        default: break
+        }
+    }
+
     func run() throws {
+        try requireFile()
         let progress = ProgressLine("recover \(printable(file))", quiet: json)
         let options = SaveOptions(existing: destination.existing, verifies: true) { progress.update($0, $1) }
         defer { progress.finish() }
-        let report = try Checkpoint.recover(file, to: output, options: options)
+        let report: RecoveryReport
+        do {
+            report = try Checkpoint.recover(file, to: output, options: options)
+        } catch {
+            // Whoever is here already need not be told to come.
+            throw Failure(error, advisesRecovery: false) ?? error
+        }
         progress.finish()
         if json { printJSON(report) } else { print(report) }
         if !report.isLossless { throw ExitCode(Failure.badFile) }
     }
 
+    private static let shownProblems = 20
+
     private func print(_ report: RecoveryReport) {
         let saved = report.tensorCount - report.lost.count
         if report.problems.isEmpty && report.mended.isEmpty {
-            return Terminal.print("\(printable(file)) is sound; \(printable(output)) has all that is in it")
+            return Terminal.print(
+                "\(printable(file)) is sound; \(printable(output)) has its tensors and metadata, verified")
         }
         Terminal.print(
             "\(printable(output)): \(saved) of \(Quantities.count(report.tensorCount, "tensor")) saved, verified")
@@ -63,6 +84,14 @@ struct RecoverCommand: ParsableCommand {
                     + printable(tensor.reason))
         }
         if report.isMetadataLost { Terminal.print("  lost: the metadata") }
+        // What is wrong with chunks was said of their tensors.
+        let others = report.problems.filter { $0.tensor == nil }
+        for problem in others.prefix(RecoverCommand.shownProblems) {
+            Terminal.print("  found: \(printable(problem.message))")
+        }
+        if others.count > RecoverCommand.shownProblems {
+            Terminal.print("  found: \(others.count - RecoverCommand.shownProblems) more; ckpt-tool verify shows all")
+        }
     }
 
     private func printJSON(_ report: RecoveryReport) {
@@ -76,7 +105,7 @@ struct RecoverCommand: ParsableCommand {
                     ])
                 }),
             "metadata_lost": .bool(report.isMetadataLost), "mended": .array(report.mended.map { .string($0.message) }),
-            "problems": .integer(report.problems.count),
+            "problems": .array(report.problems.map { .string($0.message) }),
         ])
     }
 }

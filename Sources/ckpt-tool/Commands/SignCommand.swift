@@ -36,12 +36,20 @@ struct SignCommand: ParsableCommand {
     func run() throws {
         let key = try SigningKey(path: key)
         var written: [JSONValue] = []
+        // Those that were signed before something failed are signed.
+        defer {
+            if json { JSONOutput.print(["key": .string("\(key.verifyingKey)"), "signed": .array(written)]) }
+        }
         for file in files {
+            let path = file + ".sig"
+            // Said before a large file is read.
+            if try !force && SystemCall.status(path) != nil { throw StoreError.destinationExists(path: path) }
+            let source = try FileSource(path: file)
+            try SignCommand.requireWhole(source)
             let progress = ProgressLine("sign \(printable(file))", quiet: json)
             defer { progress.finish() }
-            let signature = try FileSignature.sign(file, with: key) { progress.update($0, $1) }
+            let signature = try FileSignature.sign(source, with: key) { progress.update($0, $1) }
             progress.finish()
-            let path = file + ".sig"
             try signature.save(to: path, existing: force ? .replace : .refuse)
             if json {
                 written.append(
@@ -52,6 +60,14 @@ struct SignCommand: ParsableCommand {
                 Terminal.print("\(printable(path)): signed \(Quantities.bytes(signature.byteCount))")
             }
         }
-        if json { JSONOutput.print(["key": .string("\(key.verifyingKey)"), "signed": .array(written)]) }
+    }
+
+    /// A signature says nothing of other files that the signed one names.
+    static func requireWhole(_ source: FileSource) throws {
+        guard try CheckpointFiles.isIndexOfShards(source) else { return }
+        throw Failure(
+            message: "\(printable(source.name)): is an index of shards, and a signature of it would say nothing of the "
+                + "shards themselves; import them into one container, and sign that",
+            exitCode: Failure.badFile)
     }
 }

@@ -50,12 +50,21 @@ struct VerifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        try checkSignature()
-        let progress = ProgressLine("verify \(printable(file))", quiet: json)
-        let result = try FileVerification.run(file, level: level, options: reading.options) { progress.update($0, $1) }
-        progress.finish()
+        let result: FileVerification
+        let signer: VerifyingKey?
+        if let key {
+            // Opened once: what is verified is what was signed, whatever stands at the path meanwhile.
+            let source = try FileSource(path: file)
+            signer = try checkSignature(of: source, key)
+            result = try verify {
+                try FileVerification.run(source, level: level, options: reading.options, progress: $0)
+            }
+        } else {
+            signer = nil
+            result = try verify { try FileVerification.run(file, level: level, options: reading.options, progress: $0) }
+        }
         if json {
-            printJSON(result)
+            printJSON(result, signer)
         } else if result.problems.isEmpty {
             Terminal.print("\(printable(file)): \(result.summary)")
         } else {
@@ -73,22 +82,36 @@ struct VerifyCommand: ParsableCommand {
         if !result.problems.isEmpty { throw ExitCode(Failure.badFile) }
     }
 
-    /// Nothing else of a file is looked at that is not the one that was signed.
-    private func checkSignature() throws {
-        guard let key else { return }
-        let trusted = try VerifyingKey(path: key)
-        let progress = ProgressLine("signature of \(printable(file))", quiet: json)
+    private func verify(
+        _ body: (@escaping @Sendable (Int, Int?) -> Void) throws -> FileVerification
+    ) throws -> FileVerification {
+        let progress = ProgressLine("verify \(printable(file))", quiet: json)
         defer { progress.finish() }
-        try FileSignature(path: signature ?? file + ".sig").verify(FileSource(path: file), trusting: trusted) {
-            progress.update($0, $1)
-        }
-        progress.finish()
-        if !json { Terminal.print("\(printable(file)): every byte is as the owner of \(printable(key)) signed it") }
+        return try body { progress.update($0, $1) }
     }
 
-    private func printJSON(_ result: FileVerification) {
+    /// Nothing else of a file is looked at that is not the one that was signed.
+    private func checkSignature(of source: FileSource, _ key: String) throws -> VerifyingKey {
+        let trusted = try VerifyingKey(path: key)
+        try SignCommand.requireWhole(source)
+        let path = signature ?? file + ".sig"
+        guard try signature != nil || SystemCall.status(path) != nil else {
+            throw Failure(
+                message: "\(printable(path)): there is no signature; --signature says where it is, if it is elsewhere",
+                exitCode: Failure.badCommand)
+        }
+        let progress = ProgressLine("signature of \(printable(file))", quiet: json)
+        defer { progress.finish() }
+        try FileSignature(path: path).verify(source, trusting: trusted) { progress.update($0, $1) }
+        progress.finish()
+        if !json { Terminal.print("\(printable(file)): every byte is as the owner of \(printable(key)) signed it") }
+        return trusted
+    }
+
+    private func printJSON(_ result: FileVerification, _ signer: VerifyingKey?) {
         JSONOutput.print([
             "file": .string(file), "ok": .bool(result.problems.isEmpty), "level": .string(level.rawValue),
+            "signed_by": JSONOutput.text(signer?.description),
             "problems": .array(
                 result.problems.map { problem in
                     .object([
