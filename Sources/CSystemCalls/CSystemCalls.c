@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -23,6 +24,8 @@ int nnstore_lock_exclusive(int descriptor) {
     struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 0, .l_len = 0, .l_pid = 0};
     return fcntl(descriptor, F_OFD_SETLK, &lock);
 }
+
+int nnstore_lock_folder(int descriptor) { return flock(descriptor, LOCK_EX | LOCK_NB); }
 
 int nnstore_advise_huge_pages(void *start, size_t length) {
 #if defined(MADV_HUGEPAGE)

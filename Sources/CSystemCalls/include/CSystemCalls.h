@@ -14,6 +14,10 @@ int nnstore_rename_noreplace(const char *from, const char *to);
 /// file, not to the process). Fails with EAGAIN or EACCES if another open file holds one.
 int nnstore_lock_exclusive(int descriptor);
 
+/// Takes an exclusive lock on an open folder without waiting (flock, which needs no write access). Fails with EWOULDBLOCK
+/// if another open file holds one.
+int nnstore_lock_folder(int descriptor);
+
 /// Advises the kernel to back the range with huge pages. Advice: a failure may be ignored.
 int nnstore_advise_huge_pages(void *start, size_t length);
 

@@ -1,7 +1,11 @@
 import NNStore
+import SystemPackage
 
-/// Files that take their places one after another when all of them are written, so that a model of several files is not a
-/// mixture of old and new ones where writing fails.
+/// Files of one folder that take their places one after another when all of them are written, so that a model of several files
+/// is not a mixture of old and new ones where writing fails.
+///
+/// The last one names the others. Where others replace files that are there, the old one of it is removed before: whatever
+/// happens between, nobody takes a mixture for a model.
 final class PendingFiles {
     private let options: ExportOptions
     private var files: [(path: String, isNew: Bool, sink: any ByteSink)] = []
@@ -19,10 +23,23 @@ final class PendingFiles {
         return Waiting(sink: sink)
     }
 
-    /// Puts the files in place, in the order in which they were asked for.
+    /// Puts the files in place, in the order in which they were asked for, while no other save to the folder does so.
     ///
     /// - Throws: what putting one in place throws; then those before it that are new are removed.
     func finish() throws {
+        guard let last = files.last else { return }
+        let folder = FilePath(last.path).removingLastComponent()
+        try SystemCall.withFolderLocked(folder.isEmpty ? "." : folder.string) {
+            let replacesOthers = try files.dropLast().contains { try SystemCall.status($0.path) != nil }
+            if options.existing != .refuse, replacesOthers, try SystemCall.status(last.path) != nil {
+                try SystemCall.unlink(last.path)
+                if options.isDurable { try SystemCall.syncFolder(folder.isEmpty ? "." : folder.string) }
+            }
+            try place()
+        }
+    }
+
+    private func place() throws {
         for (number, file) in files.enumerated() {
             do {
                 try file.sink.finish(options.existing)

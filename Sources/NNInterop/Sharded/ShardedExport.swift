@@ -16,8 +16,10 @@ public enum ShardedExport {
     /// For `model.safetensors` the files are called `model-00001-of-00003.safetensors` and so on, and the index
     /// `model.safetensors.index.json`. Tensors stay in order; those that share memory stay together; one that is larger than a
     /// shard gets one of its own. If one shard is enough, it is the file `path`, without an index. All files
-    /// are written whole before the first one takes its place, the index last: until then whatever was there is as it was. If
-    /// one can't take its place after others have, those that were not there before are removed.
+    /// are written whole before the first one takes its place: until then whatever was there is as it was. Then an old index is
+    /// removed first and the new one comes last, while no other save to the folder does the same: whoever dies between leaves
+    /// no index, rather than one that names old and new shards. If one can't take its place after others have, those that were
+    /// not there before are removed.
     ///
     /// - Parameters:
     ///   - state: what to save: its tensors by their flat names.

@@ -196,10 +196,7 @@ package enum SystemCall {
 
     /// Forces a folder's entries to stable storage.
     package static func syncFolder(_ path: String) throws(StoreError) {
-        let descriptor = try perform(.open, "open", path) { _ in
-            try FileDescriptor.open(
-                FilePath(path), .readOnly, options: [.closeOnExec, .directory], retryOnInterrupt: false)
-        }
+        let descriptor = try openFolder(path)
         defer { try? close(descriptor, path: path) }
         do {
             try perform(.syncFolder, "sync to disk", path) { fsync(descriptor.rawValue) }
@@ -352,14 +349,54 @@ package enum SystemCall {
 
     /// Takes an exclusive lock on an open file without waiting.
     package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Lock {
-        do {
+        try outcome { () throws(StoreError) in
             try perform(.lock, "lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
+        }
+    }
+
+    /// Runs `body` while no other process or thread does so with the same folder, if its file system has locks.
+    ///
+    /// - Throws: ``StoreError/system(operation:path:errno:)`` if another one has had the lock for a minute; what `body` throws.
+    package static func withFolderLocked<Result>(_ folder: String, _ body: () throws -> Result) throws -> Result {
+        let descriptor = try openFolder(folder)
+        // Closing it gives the lock back.
+        defer { try? close(descriptor, path: folder) }
+        let deadline = now + 60
+        while try lockFolder(descriptor, folder) == .heldByAnother {
+            guard now < deadline else {
+                throw StoreError.system(
+                    operation: "wait for another program that writes to the folder", path: folder, errno: EAGAIN)
+            }
+            usleep(5_000)
+        }
+        return try body()
+    }
+
+    private static func lockFolder(_ descriptor: FileDescriptor, _ folder: String) throws(StoreError) -> Lock {
+        try outcome { () throws(StoreError) in
+            try perform(.lock, "lock", folder) { nnstore_lock_folder(descriptor.rawValue) }
+        }
+    }
+
+    private static func openFolder(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform(.open, "open", path) { _ in
+            try FileDescriptor.open(
+                FilePath(path), .readOnly, options: [.closeOnExec, .directory], retryOnInterrupt: false)
+        }
+    }
+
+    /// What asking for a lock without waiting comes to.
+    private static func outcome(_ lock: () throws(StoreError) -> Void) throws(StoreError) -> Lock {
+        do {
+            try lock()
             return .taken
         } catch .system(_, _, EAGAIN) {
             return .heldByAnother
         } catch .system(_, _, EACCES) {
             return .heldByAnother
-        } catch .system(_, _, EINVAL), .system(_, _, ENOLCK), .system(_, _, EOPNOTSUPP), .system(_, _, ENOSYS) {
+        } catch .system(_, _, EINVAL), .system(_, _, ENOLCK), .system(_, _, EOPNOTSUPP), .system(_, _, ENOSYS),
+            .system(_, _, EBADF)
+        {
             return .notSupported
         }
     }
