@@ -130,6 +130,13 @@ private struct Mending {
             return problems.append(
                 Problem(.indexCopy, "the copy of the index places the index where it can't be", offset: copy.offset))
         }
+        guard tail.indexSize <= largestIndex else {
+            return problems.append(
+                Problem(
+                    .indexCopy,
+                    "the copy of the index names one of \(tail.indexSize) bytes, far more than a file of "
+                        + "\(version.byteCount) can have", offset: copy.offset))
+        }
         try mendEnd(tail)
         try mendIndex(tail, copy)
     }
@@ -206,11 +213,6 @@ private struct Mending {
             if bad.isEmpty { continue }
             do throws(StoreError) {
                 let pages = try reader.pages(group: group)
-                guard (blocks.count + bad.count) * FileLayout.block <= memoryLimit else {
-                    throw .limitExceeded(
-                        file: source.name, what: "memory for lost pages of the index, in bytes,", limit: memoryLimit,
-                        found: String(tail.indexSize))
-                }
                 for page in bad {
                     let start = page * FileLayout.block
                     blocks[place / FileLayout.block + page] = Array(pages[start..<start + FileLayout.block])
@@ -226,8 +228,8 @@ private struct Mending {
         }
     }
 
-    /// Groups that decode to much more than they take are no copy of an index.
-    private var memoryLimit: Int { 64 << 20 + 16 * version.byteCount }
+    /// A copy that decodes to much more than the whole file has is none of an index.
+    private var largestIndex: Int { 64 << 20 + 16 * version.byteCount }
 
     /// The bytes of a range that the file still has.
     private func present(_ range: Range<Int>) throws(StoreError) -> [UInt8] {

@@ -126,14 +126,19 @@ extension Checkpoint {
 
     /// The names and the tree, with an error that says what their damage means.
     private func readTree() throws(StoreError) -> ([TensorEntry], StateTree, isStateAlone: Bool) {
-        let storages: [Storage]
+        func read(_ part: TreeReader.Part) throws(StoreError) -> ([TensorEntry], StateTree, isStateAlone: Bool) {
+            let storages = try index.storages().map { Storage(backing: ContainerBacking(self, $0)) }
+            let entries = try TreeReader(index, part).entries()
+            return (entries, try tree(over: storages, reading: part), part == .state)
+        }
         do throws(StoreError) {
-            if let tensors = try? tensors, let state = try? state() { return (tensors, state, false) }
-            // Damage of the metadata alone costs no tensor.
-            storages = try index.storages().map { Storage(backing: ContainerBacking(self, $0)) }
-            return (
-                try TreeReader(index, .state).entries(), try tree(over: storages, reading: .state), true
-            )
+            do throws(StoreError) {
+                return try read(.both)
+            } catch {
+                guard case .damaged = error else { throw error }
+                // Damage of the metadata alone costs no tensor.
+                return try read(.state)
+            }
         } catch {
             guard case .damaged(let file, let problem) = error else { throw error }
             throw StoreError.damaged(
