@@ -75,8 +75,14 @@ private struct Nodes: Sendable {
         var next = 1
         var nextLarge = 0
         if part == .metadata {
+            // Where the other tree is not read, its numbers are not checked, but there are no more of them than nodes.
+            let firstLarge = rows.values.joined().compactMap(\.largeValue).min() ?? 1
+            guard max(metadataID, firstLarge) <= index.limits.maximumNodes, firstLarge > 0 else {
+                throw index.validation.damaged(
+                    "the metadata tree", "its id is \(metadataID), its first large value \(firstLarge): too large")
+            }
             next = metadataID
-            nextLarge = (rows.values.joined().compactMap(\.largeValue).min() ?? 1) - 1
+            nextLarge = firstLarge - 1
         } else {
             try number(roots[0], depth: 0, &next, &nextLarge)
         }
