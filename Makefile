@@ -19,7 +19,6 @@ help:
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
 	@echo "make test-asan         all tests under AddressSanitizer, with leaks, and traps for undefined behaviour in C (20 minutes)"
 	@echo "make test-tsan         all tests under ThreadSanitizer, which must first see a planted race"
-	@echo "make        all tests, the parts in C with traps for undefined behaviour"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers, codecs and commands (SECONDS=60 each)"
 	@echo "make soak              random operations beside a model of what should be there (SECONDS=60)"

@@ -5,8 +5,7 @@ import FuzzTargets
 private let target: FuzzTarget = {
     let name = ProcessInfo.processInfo.environment["NNSTORE_FUZZ_TARGET"] ?? ""
     guard let target = FuzzTarget(rawValue: name) else {
-        // libFuzzer's functions can't fail: a program that was started wrongly ends here.
-        fatalError("NNSTORE_FUZZ_TARGET is \"\(name)\", none of \(FuzzTarget.allCases.map(\.rawValue))")
+        stop("NNSTORE_FUZZ_TARGET is \"\(name)\", none of \(FuzzTarget.allCases.map(\.rawValue))")
     }
     return target
 }()
@@ -14,6 +13,9 @@ private let target: FuzzTarget = {
 @_silgen_name("nnstore_count_memory") private func countMemory()
 @_silgen_name("nnstore_begin_counting") private func beginCounting() -> Int
 @_silgen_name("nnstore_peak") private func peak() -> Int
+
+/// Ends the program. libFuzzer's functions have no way to fail: a crash is how it is told that an input is to be kept.
+private func stop(_ finding: String) -> Never { fatalError(finding) }
 
 /// What libFuzzer calls with each input. Stops where one takes more memory than the library may: 64 MiB and four times the
 /// file's size, and what was asked for, which is 16 MiB; or more of the processor's time than a second, which is what a
@@ -23,19 +25,18 @@ public func testOneInput(_ input: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
     let bytes = Array(UnsafeBufferPointer(start: input, count: count))
     let before = beginCounting()
     let start = clock()
-    // A crash is how libFuzzer is told that an input is to be kept.
     do {
         try target.run(bytes)
     } catch {
-        fatalError("\(error)")
+        stop("\(error)")
     }
     let ticks = clock() - start
     if ticks > CLOCKS_PER_SEC {
-        fatalError("\(Double(ticks) / Double(CLOCKS_PER_SEC)) seconds of the processor's time for an input of \(count)")
+        stop("\(Double(ticks) / Double(CLOCKS_PER_SEC)) seconds of the processor's time for an input of \(count)")
     }
     let used = peak() - before
     if used > 80 << 20 + 4 * count {
-        fatalError("\(used) bytes of memory for an input of \(count)")
+        stop("\(used) bytes of memory for an input of \(count)")
     }
     return 0
 }

@@ -116,16 +116,21 @@ public enum CheckpointFiles {
     /// Whether a file begins as an index of shards does, which is of no use without the files that it names.
     public static func isIndexOfShards(_ source: any ByteSource) throws -> Bool {
         let (_, version) = try source.readEnd(0)
-        let start = try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version)
-        if case .json = FormatRecognition.format(of: start) { return true }
+        if case .json = try format(of: source, version) { return true }
         return false
+    }
+
+    private static func format(
+        of source: any ByteSource, _ version: SourceVersion
+    ) throws -> FormatRecognition.Format {
+        FormatRecognition.format(
+            of: try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version))
     }
 
     /// - Parameter isShard: whether it is named by an index, so that it can't be one.
     static func open(_ source: any ByteSource, _ options: OpenOptions, isShard: Bool) throws -> any CheckpointFile {
         let (_, version) = try source.readEnd(0)
-        let start = try source.bytes(0..<min(version.byteCount, FormatRecognition.byteCount), of: version)
-        switch FormatRecognition.format(of: start) {
+        switch try format(of: source, version) {
         case .container: return ContainerFile(try Checkpoint.open(source, limits: options.limits))
         case .safetensors: return try SafetensorsFile.open(source, options: options)
         case .archive:

@@ -123,6 +123,7 @@ struct RecoveredContainerTests {
         container.replaceSubrange(tail.indexOffset - FileLayout.block..<tail.indexOffset, with: block)
         container.removeLast()
         let source = try MendedSource(MemorySource(container))
+        #expect(try source.readEnd(0).version.byteCount == container.count)
         #expect(throws: StoreError.self) { try Checkpoint.open(source) }
     }
 }

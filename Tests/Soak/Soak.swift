@@ -71,7 +71,8 @@ struct Soak: ParsableCommand {
         return Int(status.split(separator: " ")[1])! * 4096
     }
 
-    /// Shared between threads without a lock, on purpose.
+    /// Shared between threads without a lock, and unchecked for that: its race is what ThreadSanitizer has to see. Nothing but
+    /// ``race()`` uses it.
     private final class Unguarded: @unchecked Sendable {
         var count = 0
     }

@@ -28,12 +28,13 @@ final class PendingFiles {
     /// - Throws: what putting one in place throws; then those before it that are new are removed.
     func finish() throws {
         guard let last = files.last else { return }
-        let folder = FilePath(last.path).removingLastComponent()
-        try SystemCall.withFolderLocked(folder.isEmpty ? "." : folder.string) {
+        let parent = FilePath(last.path).removingLastComponent()
+        let folder = parent.isEmpty ? "." : parent.string
+        try SystemCall.withFolderLocked(folder) {
             let replacesOthers = try files.dropLast().contains { try SystemCall.status($0.path) != nil }
             if options.existing != .refuse, replacesOthers, try SystemCall.status(last.path) != nil {
                 try SystemCall.unlink(last.path)
-                if options.isDurable { try SystemCall.syncFolder(folder.isEmpty ? "." : folder.string) }
+                if options.isDurable { try SystemCall.syncFolder(folder) }
             }
             try place()
         }

@@ -53,7 +53,8 @@ enum FileLayout {
         sequence * chunkSize..<min(storageSize, (sequence + 1) * chunkSize)
     }
 
-    /// What `find` makes of the last block of a file, with its offset, of which it makes anything.
+    /// The first result of `find`, which gets the blocks of a file behind its header and their offsets, from the last one
+    /// backwards.
     static func lastBlock<Found>(
         of source: any ByteSource, _ version: SourceVersion,
         _ find: (Int, ArraySlice<UInt8>) throws(StoreError) -> Found?

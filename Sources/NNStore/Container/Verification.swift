@@ -50,8 +50,6 @@ private struct Verification {
     private let cancellation: Cancellation?
     private let progress: (@Sendable (Int, Int?) -> Void)?
     private(set) var report: VerificationReport
-    /// A tensor's name for each storage, for the messages.
-    private var names: [Int: String] = [:]
     private var unsound: Set<Int> = []
     /// What ``report`` has, to be searched.
     private var reported: Set<Problem> = []
@@ -82,11 +80,7 @@ private struct Verification {
         try checkPages()
         // With a bad page the rest is still tried, but what it can't read was reported already.
         var storages: [StorageRow] = []
-        try collecting { this throws(StoreError) in
-            for entry in try this.checkpoint.tensors where this.names[entry.storage] == nil {
-                this.names[entry.storage] = entry.name
-            }
-        }
+        try collecting { this throws(StoreError) in _ = try this.checkpoint.tensors }
         try collecting { this throws(StoreError) in
             for problem in try this.index.nodeProblems() { this.add(problem) }
         }
@@ -252,7 +246,7 @@ private struct Verification {
     }
 
     private mutating func report(_ chunk: Chunk, _ kind: Problem.Kind, _ reason: String) {
-        let tensor = names[chunk.storage.id]
+        let tensor = checkpoint.ownerName(of: chunk.storage.id)
         unsound.insert(chunk.storage.id)
         let offset = chunk.row.extent.lowerBound
         add(

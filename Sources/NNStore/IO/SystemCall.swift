@@ -8,7 +8,7 @@ import SystemPackage
 #endif
 
 /// The system calls that NNStore makes, each retried when a signal interrupts it and each failure made a
-/// ``StoreError/system(operation:path:errno:)``. No other file of NNStore touches a path or a descriptor.
+/// ``StoreError/system(operation:path:errno:)``. No file of NNStore but this and those that extend it touches a path or a descriptor.
 package enum SystemCall {
     /// The words for an error number.
     package static func text(_ errno: Int32) -> String { Errno(rawValue: errno).description }
@@ -16,7 +16,7 @@ package enum SystemCall {
     /// Makes a call, again when a signal interrupts it, and puts a failure into words.
     ///
     /// - Parameter body: gets how many bytes it may ask for at most, where an observer says so.
-    private static func perform<Result>(
+    static func perform<Result>(
         _ kind: SystemCallKind, _ operation: @autoclosure () -> String, _ path: String, target: String? = nil,
         _ body: (_ limit: Int) throws -> Result
     ) throws(StoreError) -> Result {
@@ -46,7 +46,7 @@ package enum SystemCall {
     }
 
     /// Makes a call that returns 0 unless it fails.
-    private static func perform(
+    static func perform(
         _ kind: SystemCallKind, _ operation: @autoclosure () -> String, _ path: String, target: String? = nil,
         _ call: () -> Int32
     ) throws(StoreError) {
@@ -192,6 +192,13 @@ package enum SystemCall {
     /// Forces a file's bytes and size to stable storage.
     package static func sync(_ descriptor: FileDescriptor, path: String) throws(StoreError) {
         try perform(.sync, "sync to disk", path) { fsync(descriptor.rawValue) }
+    }
+
+    static func openFolder(_ path: String) throws(StoreError) -> FileDescriptor {
+        try perform(.open, "open", path) { _ in
+            try FileDescriptor.open(
+                FilePath(path), .readOnly, options: [.closeOnExec, .directory], retryOnInterrupt: false)
+        }
     }
 
     /// Forces a folder's entries to stable storage.
@@ -342,63 +349,6 @@ package enum SystemCall {
     /// Removes a name.
     package static func unlink(_ path: String) throws(StoreError) {
         try perform(.unlink, "remove", path) { unsafe Glibc.unlink(path) }
-    }
-
-    /// What became of asking for a lock.
-    package enum Lock: Sendable { case taken, heldByAnother, notSupported }
-
-    /// Takes an exclusive lock on an open file without waiting.
-    package static func lock(_ descriptor: FileDescriptor, path: String) throws(StoreError) -> Lock {
-        try outcome { () throws(StoreError) in
-            try perform(.lock, "lock", path) { nnstore_lock_exclusive(descriptor.rawValue) }
-        }
-    }
-
-    /// Runs `body` while no other process or thread does so with the same folder, if its file system has locks.
-    ///
-    /// - Throws: ``StoreError/system(operation:path:errno:)`` if another one has had the lock for a minute; what `body` throws.
-    package static func withFolderLocked<Result>(_ folder: String, _ body: () throws -> Result) throws -> Result {
-        let descriptor = try openFolder(folder)
-        // Closing it gives the lock back.
-        defer { try? close(descriptor, path: folder) }
-        let deadline = now + 60
-        while try lockFolder(descriptor, folder) == .heldByAnother {
-            guard now < deadline else {
-                throw StoreError.system(
-                    operation: "wait for another program that writes to the folder", path: folder, errno: EAGAIN)
-            }
-            usleep(5_000)
-        }
-        return try body()
-    }
-
-    private static func lockFolder(_ descriptor: FileDescriptor, _ folder: String) throws(StoreError) -> Lock {
-        try outcome { () throws(StoreError) in
-            try perform(.lock, "lock", folder) { nnstore_lock_folder(descriptor.rawValue) }
-        }
-    }
-
-    private static func openFolder(_ path: String) throws(StoreError) -> FileDescriptor {
-        try perform(.open, "open", path) { _ in
-            try FileDescriptor.open(
-                FilePath(path), .readOnly, options: [.closeOnExec, .directory], retryOnInterrupt: false)
-        }
-    }
-
-    /// What asking for a lock without waiting comes to.
-    private static func outcome(_ lock: () throws(StoreError) -> Void) throws(StoreError) -> Lock {
-        do {
-            try lock()
-            return .taken
-        } catch .system(_, _, EAGAIN) {
-            return .heldByAnother
-        } catch .system(_, _, EACCES) {
-            return .heldByAnother
-        } catch .system(_, _, EINVAL), .system(_, _, ENOLCK), .system(_, _, EOPNOTSUPP), .system(_, _, ENOSYS),
-            .system(_, _, EBADF)
-        {
-            return .notSupported
-        }
     }
 
     /// The names in a folder.

@@ -107,14 +107,14 @@ extension Checkpoint {
             guard case .damaged = error else { throw error }
             isMetadataLost = true
         }
+        let found = Set(verification.problems)
         let report = RecoveryReport(
             tensorCount: entries.count,
             lost: entries.enumerated().compactMap { number, entry in
                 reasons[number].map { RecoveryReport.LostTensor(name: entry.name, layout: entry.layout, reason: $0) }
             },
             isMetadataLost: isMetadataLost, mended: mended.mended,
-            problems: mended.problems.filter(Set(mended.problems).subtracting(verification.problems).contains)
-                + verification.problems)
+            problems: mended.problems.filter { !found.contains($0) } + verification.problems)
         if report.isMarked {
             LibraryMetadata.noteRecovery(report, of: contentID, in: &metadata)
         }

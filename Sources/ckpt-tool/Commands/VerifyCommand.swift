@@ -50,21 +50,19 @@ struct VerifyCommand: ParsableCommand {
     }
 
     func run() throws {
-        let result: FileVerification
-        let signer: VerifyingKey?
-        if let key {
-            // Opened once: what is verified is what was signed, whatever stands at the path meanwhile.
-            let source = try FileSource(path: file)
-            signer = try checkSignature(of: source, key)
-            result = try verify {
-                try FileVerification.run(source, level: level, options: reading.options, progress: $0)
+        let signed = try key.map(signedFile)
+        let progress = ProgressLine("verify \(printable(file))", quiet: json)
+        defer { progress.finish() }
+        let update: @Sendable (Int, Int?) -> Void = { progress.update($0, $1) }
+        let result =
+            if let signed {
+                try FileVerification.run(signed.source, level: level, options: reading.options, progress: update)
+            } else {
+                try FileVerification.run(file, level: level, options: reading.options, progress: update)
             }
-        } else {
-            signer = nil
-            result = try verify { try FileVerification.run(file, level: level, options: reading.options, progress: $0) }
-        }
+        progress.finish()
         if json {
-            printJSON(result, signer)
+            printJSON(result, signed?.signer)
         } else if result.problems.isEmpty {
             Terminal.print("\(printable(file)): \(result.summary)")
         } else {
@@ -82,16 +80,10 @@ struct VerifyCommand: ParsableCommand {
         if !result.problems.isEmpty { throw ExitCode(Failure.badFile) }
     }
 
-    private func verify(
-        _ body: (@escaping @Sendable (Int, Int?) -> Void) throws -> FileVerification
-    ) throws -> FileVerification {
-        let progress = ProgressLine("verify \(printable(file))", quiet: json)
-        defer { progress.finish() }
-        return try body { progress.update($0, $1) }
-    }
-
-    /// Nothing else of a file is looked at that is not the one that was signed.
-    private func checkSignature(of source: FileSource, _ key: String) throws -> VerifyingKey {
+    /// The file, if the owner of the key signed it. It is opened once, so what is verified next is what was signed, whatever
+    /// stands at the path meanwhile.
+    private func signedFile(_ key: String) throws -> (source: FileSource, signer: VerifyingKey) {
+        let source = try FileSource(path: file)
         let trusted = try VerifyingKey(path: key)
         try SignCommand.requireWhole(source)
         let path = signature ?? file + ".sig"
@@ -105,7 +97,7 @@ struct VerifyCommand: ParsableCommand {
         try FileSignature(path: path).verify(source, trusting: trusted) { progress.update($0, $1) }
         progress.finish()
         if !json { Terminal.print("\(printable(file)): every byte is as the owner of \(printable(key)) signed it") }
-        return trusted
+        return (source, trusted)
     }
 
     private func printJSON(_ result: FileVerification, _ signer: VerifyingKey?) {
