@@ -1,6 +1,7 @@
 import Foundation
 import NNInterop
 import NNStore
+import Synchronization
 import TestSupport
 import Testing
 
@@ -94,32 +95,54 @@ struct ConversionFaultTests {
         }
     }
 
+    /// A double that lets the first save that puts files in place wait before its second one: for the other save, or, where
+    /// that one waits for the first, for half a second.
+    private final class Pause: SystemCallObserver {
+        private let renames = Mutex(0)
+        let isBetween = DispatchSemaphore(value: 0)
+        let otherIsDone = DispatchSemaphore(value: 0)
+
+        func outcome(of call: ObservedCall) -> InjectedOutcome? {
+            guard call.kind == .rename,
+                renames.withLock({
+                    $0 += 1; return $0
+                }) == 2
+            else { return nil }
+            isBetween.signal()
+            _ = otherIsDone.wait(timeout: .now() + 0.5)
+            return nil
+        }
+    }
+
     @Test("two sharded models that replace each other at once do not mix")
-    func racingShards() async throws {
-        func tree(_ value: Float) throws -> StateTree {
+    func racingShards() throws {
+        let path = folder.path("m.safetensors")
+        @Sendable func save(_ value: Float) throws {
             let tensors = try (0..<6).map { number in
                 ("t\(number)", StateTree.tensor(try StateTensor([Float](repeating: value, count: 500), shape: [500])))
             }
-            return .dictionary(StateDictionary(tensors))
+            try ShardedExport.save(
+                .dictionary(StateDictionary(tensors)), to: path, as: .safetensors, maximumShardSize: 2000,
+                options: ExportOptions(existing: .replace, isDurable: false))
         }
-        let path = folder.path("m.safetensors")
-        let options = ExportOptions(existing: .replace, isDurable: false)
-        for round in 0..<20 {
-            try await withThrowingTaskGroup { group in
-                for value in [Float(2 * round), Float(2 * round + 1)] {
-                    group.addTask {
-                        _ = try ShardedExport.save(
-                            tree(value), to: path, as: .safetensors, maximumShardSize: 2000, options: options)
-                    }
-                }
-                try await group.waitForAll()
+        try save(0)
+        let pause = Pause()
+        let first = DispatchGroup()
+        let failure = Mutex<(any Error)?>(nil)
+        try SystemCall.observing(folder.url.path, with: pause) {
+            DispatchQueue.global().async(group: first) {
+                do { try save(1) } catch { failure.withLock { $0 = error } }
             }
-            let state = try CheckpointFiles.open(path + ".index.json").state()
-            let values = Set(try state.tensors.flatMap { try elements($0.tensor) })
-            let one = Set(try elements(tree(Float(2 * round)).tensors[0].tensor))
-            let other = Set(try elements(tree(Float(2 * round + 1)).tensors[0].tensor))
-            #expect(values == one || values == other, "round \(round)")
+            pause.isBetween.wait()
+            try save(2)
+            pause.otherIsDone.signal()
+            first.wait()
         }
+        #expect(failure.withLock { $0 } == nil)
+        let state = try CheckpointFiles.open(path + ".index.json").state()
+        #expect(state.tensors.count == 6)
+        let values = try state.tensors.map { try elements($0.tensor) }
+        #expect(values.allSatisfy { $0 == values[0] }, "a mixture of both")
     }
 
     @Test("while a sharded model replaces another one: until all files are written, all of them are the old ones")
