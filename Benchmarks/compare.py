@@ -88,6 +88,8 @@ def against(data: str, group: str, op: str, cores: int, targets: dict[str, float
 
 
 PAIRS = [
+    *codec("mix-bf16", size=0.672, encode=1.4, decode=2.7),
+    *codec("mix-fp32", size=0.757, encode=1.5, decode=2.0),
     *codec("weights-bf16", size=0.672, encode=1.4, decode=2.7),
     *scaling("weights-bf16"),
     Pair("weights-bf16", "lmz", "size, smallest", "ratio", 1, (("lmz", "ratio"),), None, "size", "smallest"),
