@@ -3,7 +3,7 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
+#include "planes_lines.h"
 
 // What a load leaves when 7 bits of a byte that was begun and one window were used: four more windows of 11 bits, and the
 // mark in the lowest bit.
@@ -72,9 +72,15 @@ INLINE size_t loads(const struct nnstore_huffman_stream *stream) {
 
 INLINE size_t smaller(size_t one, size_t other) { return one < other ? one : other; }
 
+/// - width: that of the elements which are joined on the way, or zero for none.
 INLINE void decode(
     const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end,
-    bool has_bmi2) {
+    struct nnstore_planes_joining *joining, bool has_bmi2, int width) {
+    // All of these stand on the stack: the streams take all registers.
+    const uint8_t *planes[8];
+    for (int plane = 0; plane < width; plane++) planes[plane] = joining->planes[plane];
+    uint8_t *elements = joining->elements;
+    size_t element = joining->next, last = joining->end;
     size_t count;
     while ((count = smaller(smaller(loads(&streams[0]), loads(&streams[1])),
                             smaller(loads(&streams[2]), loads(&streams[3])))) > 0) {
@@ -84,6 +90,8 @@ INLINE void decode(
         do {
             // Decoding waits for the processor more than for memory, so memory has time for what comes next.
             for (int line = 0; line < 2 && ahead < ahead_end; line++, ahead += 64) __builtin_prefetch(ahead, 0, 2);
+            for (int line = 0; line < width && element < last; line++, element += line_size / (size_t)width)
+                join_line(planes, elements, element, width, 1);
             // Turn by turn: each step of a stream waits for the one before it.
 #pragma GCC unroll 3
             for (int window = 1; window < windows_a_load; window++) {
@@ -100,6 +108,7 @@ INLINE void decode(
         streams[0].bits = bits0, streams[1].bits = bits1, streams[2].bits = bits2, streams[3].bits = bits3;
         streams[0].out = out0, streams[1].out = out1, streams[2].out = out2, streams[3].out = out3;
     }
+    if (width > 0) joining->next = element;
     // One stream runs ahead of the others by some dozens of bytes.
     for (int number = 0; number < 4; number++) {
         struct nnstore_huffman_stream one = streams[number];
@@ -148,9 +157,20 @@ INLINE void fill(const uint16_t *windows, uint64_t *tables) {
 
 #if defined(__x86_64__)
 __attribute__((target("bmi,bmi2"))) static void decode_bmi2(
-    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end) {
-    decode(table, streams, ahead, ahead_end, true);
+    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end,
+    struct nnstore_planes_joining *joining) {
+    decode(table, streams, ahead, ahead_end, joining, true, 0);
 }
+
+#define DECODE_JOINING(width)                                                                                          \
+    __attribute__((target("avx2,bmi,bmi2"))) static void decode_joining##width(                                        \
+        const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead,                         \
+        const uint8_t *ahead_end, struct nnstore_planes_joining *joining) {                                            \
+        decode(table, streams, ahead, ahead_end, joining, true, width);                                                \
+    }
+
+DECODE_JOINING(2)
+DECODE_JOINING(4)
 
 __attribute__((target("avx2"))) static void fill_avx2(const uint16_t *windows, uint64_t *tables) {
     fill(windows, tables);
@@ -158,12 +178,18 @@ __attribute__((target("avx2"))) static void fill_avx2(const uint16_t *windows, u
 #endif
 
 void nnstore_huffman_decode(
-    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end) {
+    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end,
+    struct nnstore_planes_joining *joining) {
 #if defined(__x86_64__)
-    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2"))
-        return decode_bmi2(table, streams, ahead, ahead_end);
+    if (__builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2")) {
+        if (joining->next < joining->end && joining->rotation == 1 && __builtin_cpu_supports("avx2")) {
+            if (joining->width == 2) return decode_joining2(table, streams, ahead, ahead_end, joining);
+            if (joining->width == 4) return decode_joining4(table, streams, ahead, ahead_end, joining);
+        }
+        return decode_bmi2(table, streams, ahead, ahead_end, joining);
+    }
 #endif
-    decode(table, streams, ahead, ahead_end, false);
+    decode(table, streams, ahead, ahead_end, joining, false, 0);
 }
 
 void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables) {

@@ -4,6 +4,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "planes.h"
+
 // The loops of Huffman decoding. What surrounds them, and the reason why they stay inside their bounds, stands in
 // LiteralFrameDecoder.swift. For little-endian machines, as all are that this is built for.
 
@@ -42,8 +44,11 @@ void nnstore_huffman_fill(const uint16_t *windows, uint64_t *tables);
 ///
 /// Reads from `start` to `next + 8` and writes from `out` to `end` of each stream, and nowhere else, whatever the streams
 /// hold, if `table` is as nnstore_huffman_fill makes it. Brings the bytes from `ahead` to `ahead_end`, which are wanted next,
-/// into the processor's cache on the way, two lines of it for about 64 symbols, as far as it gets.
+/// into the processor's cache on the way, two lines of it for about 64 symbols, and goes on with `joining`, 64 elements for
+/// about 64 symbols, both as far as it gets: decoding waits for the processor more than for memory. No place that is written
+/// may be one of `joining`'s.
 void nnstore_huffman_decode(
-    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end);
+    const uint64_t *table, struct nnstore_huffman_stream streams[4], const uint8_t *ahead, const uint8_t *ahead_end,
+    struct nnstore_planes_joining *joining);
 
 #endif

@@ -15,9 +15,29 @@ void nnstore_planes_split(const uint8_t *elements, uint8_t *planes, size_t count
 /// Joins `width` planes of `count` bytes to elements at `elements`, which has room for them and overlaps no plane.
 void nnstore_planes_join(const uint8_t *const *planes, uint8_t *elements, size_t count, int width, int rotation);
 
-/// As nnstore_planes_join, for elements that nobody reads soon: they are written past the processor's caches, which spares
-/// reading the memory at `elements` first. Other threads see them as they see what nnstore_planes_join writes.
-void nnstore_planes_join_past_caches(
-    const uint8_t *const *planes, uint8_t *elements, size_t count, int width, int rotation);
+/// Elements that nobody reads soon, while they are joined: they are written past the processor's caches, which spares
+/// reading the memory where they go first. That waits for memory, so other work can be done at the same time
+/// (nnstore_huffman_decode).
+struct nnstore_planes_joining {
+    /// The planes, from the first element on that begins a line of the cache.
+    const uint8_t *planes[8];
+    /// Where that element goes.
+    uint8_t *elements;
+    /// The next element, always the first of a line, and the end of the last whole line.
+    size_t next;
+    size_t end;
+    /// The number of elements.
+    size_t count;
+    int width;
+    int rotation;
+};
+
+/// Begins as nnstore_planes_join would; the planes and the room for the elements have to stay until all is finished.
+void nnstore_planes_begin_joining(
+    struct nnstore_planes_joining *joining, const uint8_t *const *planes, uint8_t *elements, size_t count, int width,
+    int rotation);
+
+/// Joins what was not joined yet. Other threads see the elements as they see what nnstore_planes_join writes.
+void nnstore_planes_finish_joining(struct nnstore_planes_joining *joining);
 
 #endif

@@ -4,21 +4,25 @@ final class ChunkDecoder {
     private let version: SourceVersion
     /// One for each plane that is decoded at the same time as others.
     private var literals = [LiteralFrameDecoder()]
-    private var zstd: ZstdDecoder
-    /// The encoded bytes of a chunk, unless they are in memory, and behind them the planes that have to be decoded: as
-    /// little memory as possible, so that all of it stays in the processor's cache.
-    private let work: Memory
+    /// For the frames that those can't decode.
+    private var zstd: ZstdDecoder?
+    /// The encoded bytes of a chunk, unless they are in memory.
+    private var encodedRoom: Memory
+    /// The planes that have to be decoded: as little memory as possible, so that it stays in the processor's cache.
+    private var planesRoom: Memory
     private var plain: Memory?
 
-    private static let planesOffset = FileLayout.maximumEncodedSize
+    /// Room for more is made when a larger chunk comes: the first touch of much memory takes longer than to decode a few
+    /// kilobytes.
+    private static let smallChunk = 64 << 10
     /// Smaller chunks may as well stay in the cache.
     private static let smallestReadLater = 64 << 10
 
     init(_ source: any ByteSource, _ version: SourceVersion) throws(StoreError) {
         self.source = source
         self.version = version
-        zstd = try ZstdDecoder()
-        work = try Memory.allocate(ChunkDecoder.planesOffset + FileLayout.chunkSize)
+        encodedRoom = try Memory.allocateUninitialized(0)
+        planesRoom = encodedRoom
     }
 
     /// Why a chunk can't be decoded. Who asked knows what the chunk is called, and makes an error of it.
@@ -55,6 +59,16 @@ final class ChunkDecoder {
         }
     }
 
+    /// Sees to it that there are `size` bytes, of which a chunk has at most 1 MiB, encoded or decoded.
+    private static func makeRoom(_ size: Int, in room: inout Memory) throws(Failure) {
+        guard size > room.byteCount else { return }
+        do throws(StoreError) {
+            room = try Memory.allocateUninitialized(size <= smallChunk ? smallChunk : FileLayout.chunkSize)
+        } catch {
+            throw .source(error)
+        }
+    }
+
     /// Calls `body` with the encoded bytes of a chunk, whose checksums were checked, and with as many of those behind them as
     /// are in memory: most likely they are wanted next.
     private func withEncoded(
@@ -75,10 +89,11 @@ final class ChunkDecoder {
             return try result.get()
         }
         let range = 0..<chunk.extent.count
-        try work.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
+        try ChunkDecoder.makeRoom(range.count, in: &encodedRoom)
+        try encodedRoom.withMutableBytes(in: range) { (encoded: inout MutableRawSpan) throws(Failure) in
             try readEncoded(chunk, into: &encoded)
         }
-        try work.withBytes(in: range) { (encoded) throws(Failure) in try body(encoded, RawSpan()) }
+        try encodedRoom.withBytes(in: range) { (encoded) throws(Failure) in try body(encoded, RawSpan()) }
     }
 
     /// Decodes the planes that are not stored and joins all of them.
@@ -87,6 +102,7 @@ final class ChunkDecoder {
         into destination: inout MutableRawSpan, _ isReadLater: Bool
     ) throws(Failure) {
         let whole = chunk.logicalSize / planes.width * planes.width
+        try ChunkDecoder.makeRoom(chunk.logicalSize, in: &planesRoom)
         var parts = EncodedPlane.all(of: chunk)
         let isJoined = destination.withBytes(in: 0..<whole) {
             joinInSteps(planes, encoded, ahead, &parts, into: &$0, isReadLater)
@@ -102,7 +118,7 @@ final class ChunkDecoder {
         // Where planes were joined in steps, the remainder was left.
         try decodeWhole(&parts[planes.width], encoded)
         let remainder = parts[planes.width]
-        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { decoded in
+        planesRoom.withBytes(in: 0..<planesRoom.byteCount) { decoded in
             let place = remainder.place(of: 0)
             let bytes = (place.isDecoded ? decoded : encoded).extracting(place.offset..<place.offset + remainder.size)
             destination.withBytes(in: whole..<chunk.logicalSize) { $0.copy(bytes) }
@@ -146,18 +162,22 @@ final class ChunkDecoder {
 
     private func join(
         _ planes: PlaneTransform, _ encoded: RawSpan, _ parts: [EncodedPlane], _ elements: Range<Int>,
-        into destination: inout MutableRawSpan, _ isReadLater: Bool
+        into destination: inout MutableRawSpan, _ isReadLater: Bool,
+        meanwhile: (inout PlaneJoining) -> Void = { _ in }
     ) {
         let places = parts.prefix(planes.width).map { $0.place(of: elements.lowerBound) }
-        work.withBytes(in: ChunkDecoder.planesOffset..<work.byteCount) { decoded in
+        planesRoom.withBytes(in: 0..<planesRoom.byteCount) { decoded in
             destination.withBytes(in: elements.lowerBound * planes.width..<elements.upperBound * planes.width) {
-                planes.join(encoded: encoded, decoded: decoded, at: places, into: &$0, isReadLater: isReadLater)
+                planes.join(
+                    encoded: encoded, decoded: decoded, at: places, into: &$0, isReadLater: isReadLater,
+                    meanwhile: meanwhile)
             }
         }
     }
 
-    /// Decodes planes block by block and joins what was decoded while it is in the processor's cache, as far as all are
-    /// frames of literals. Returns whether they were; if not, everything is to be done again.
+    /// Decodes planes block by block, and joins those of one step, while they are in the processor's cache, beside decoding
+    /// those of the next one, as far as all are frames of literals. Returns whether they were; if not, everything is to be
+    /// done again.
     private func joinInSteps(
         _ planes: PlaneTransform, _ encoded: RawSpan, _ ahead: RawSpan, _ parts: inout [EncodedPlane],
         into destination: inout MutableRawSpan, _ isReadLater: Bool
@@ -176,26 +196,59 @@ final class ChunkDecoder {
                 }
             }
         }
+        var decoded: Range<Int>?
         for start in stride(from: 0, to: count, by: step) {
-            let end = min(count, start + step)
+            let next = start..<min(count, start + step)
             // The same share of what comes next as of this chunk.
-            var ahead = ahead.extracting(ahead.byteCount * start / count..<ahead.byteCount * end / count)
-            for index in 0..<planes.width where parts[index].part.coding == .zstd {
-                // What was decoded before has been joined, nearly always all of it.
-                if parts[index].decoded == start { parts[index].origin = start }
-                let frame = encoded.extracting(parts[index].range)
-                // The last step takes empty blocks at the end as well.
-                while parts[index].decoded < end || (end == count && !literals[index].isFinished) {
-                    let free = parts[index].decoded - parts[index].origin..<count
-                    guard
-                        let size = withRoom(
-                            of: parts[index], free, { literals[index].decodeBlock(of: frame, into: &$0, ahead: ahead) })
-                    else { return false }
-                    parts[index].decoded += size
-                    ahead = RawSpan()
+            let ahead = ahead.extracting(
+                ahead.byteCount * next.lowerBound / count..<ahead.byteCount * next.upperBound / count)
+            var isDecoded = false
+            if let decoded {
+                join(planes, encoded, parts, decoded, into: &destination, isReadLater) {
+                    isDecoded = decode(next, besides: &$0, step, planes, encoded, ahead, &parts)
+                }
+            } else {
+                var nothing = PlaneJoining()
+                isDecoded = decode(next, besides: &nothing, step, planes, encoded, ahead, &parts)
+            }
+            if !isDecoded { return false }
+            decoded = next
+        }
+        join(planes, encoded, parts, decoded!, into: &destination, isReadLater)
+        return true
+    }
+
+    /// Decodes the blocks that hold the bytes `next` of each plane. The bytes of the step before them stay where they are.
+    private func decode(
+        _ next: Range<Int>, besides joining: inout PlaneJoining, _ step: Int, _ planes: PlaneTransform,
+        _ encoded: RawSpan, _ ahead: RawSpan, _ parts: inout [EncodedPlane]
+    ) -> Bool {
+        var ahead = ahead
+        for index in 0..<planes.width where parts[index].part.coding == .zstd {
+            let count = parts[index].size
+            var end = count
+            // What was decoded before is being joined, nearly always all of it. Steps take turns in two places, the second of
+            // which may be larger.
+            if next.lowerBound > 0, parts[index].decoded == next.lowerBound {
+                if next.lowerBound - step - parts[index].origin < step {
+                    parts[index].origin = next.lowerBound - step
+                } else {
+                    parts[index].origin = next.lowerBound
+                    end = step
                 }
             }
-            join(planes, encoded, parts, start..<end, into: &destination, isReadLater)
+            let frame = encoded.extracting(parts[index].range)
+            // The last step takes empty blocks at the end as well.
+            while parts[index].decoded < next.upperBound || (next.upperBound == count && !literals[index].isFinished) {
+                let free = parts[index].decoded - parts[index].origin..<end
+                guard
+                    let size = withRoom(
+                        of: parts[index], free,
+                        { literals[index].decodeBlock(of: frame, into: &$0, ahead: ahead, besides: &joining) })
+                else { return false }
+                parts[index].decoded += size
+                ahead = RawSpan()
+            }
         }
         return true
     }
@@ -217,14 +270,17 @@ final class ChunkDecoder {
     private func withRoom<Result, Failure: Error>(
         of plane: EncodedPlane, _ range: Range<Int>, _ body: (inout MutableRawSpan) throws(Failure) -> Result
     ) throws(Failure) -> Result {
-        let start = ChunkDecoder.planesOffset + plane.room.lowerBound
-        return try work.withMutableBytes(in: start + range.lowerBound..<start + range.upperBound, body)
+        let start = plane.room.lowerBound
+        return try planesRoom.withMutableBytes(in: start + range.lowerBound..<start + range.upperBound, body)
     }
 
     private func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) throws(Failure) {
         if literals[0].decode(frame, into: &destination) { return }
+        if zstd == nil {
+            do throws(StoreError) { zstd = try ZstdDecoder() } catch { throw .source(error) }
+        }
         do throws(ZstdDecoder.BadFrame) {
-            try zstd.decode(frame, into: &destination)
+            try zstd!.decode(frame, into: &destination)
         } catch {
             throw .damaged(error.reason)
         }

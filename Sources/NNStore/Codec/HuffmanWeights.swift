@@ -54,20 +54,20 @@ enum HuffmanWeights {
         let last = bytes.littleEndian(at: bytes.byteCount - 1, as: UInt8.self)
         guard last != 0 else { return nil }
         var rest = (bytes.byteCount - size) * 8 - last.leadingZeroBitCount - 1
-        // The next bits; what lies before the first of them is zero.
+        // The next bits, at most ``largestTable``; what lies before the first of them is zero. There are two bytes at least:
+        // the table's, and the last one.
         func take(_ count: Int) -> Int {
             rest -= count
-            var value = 0
-            for bit in 0..<count where rest + bit >= 0 {
-                let byte = bytes.littleEndian(at: size + (rest + bit) / 8, as: UInt8.self)
-                value |= Int(byte >> UInt8((rest + bit) % 8) & 1) << bit
-            }
-            return value
+            let place = min(size + max(0, rest) / 8, bytes.byteCount - 2)
+            let pair = Int(bytes.littleEndian(at: place, as: UInt16.self))
+            let shift = rest - (place - size) * 8
+            return (shift < 0 ? pair << -shift : pair >> shift) & (1 << count - 1)
         }
         var current = states[take(tableBits)]
         var other = states[take(tableBits)]
         guard rest >= 0 else { return nil }
         var weights: [UInt8] = []
+        weights.reserveCapacity(256)
         while weights.count < 255 {
             weights.append(current.weight)
             let following = current.base + take(current.bitCount)
@@ -84,14 +84,15 @@ enum HuffmanWeights {
     /// The table of states that the beginning of `bytes` describes, and the size of the description.
     private static func states(_ bytes: RawSpan) -> (states: [State], size: Int)? {
         var position = 0
-        // What lies behind the end is zero, and found out at the end.
+        // The next bits, at most nine. What lies behind the end is zero, and found out at the end.
         func peek(_ count: Int) -> Int {
-            var value = 0
-            for bit in 0..<count where (position + bit) / 8 < bytes.byteCount {
-                let byte = bytes.littleEndian(at: (position + bit) / 8, as: UInt8.self)
-                value |= Int(byte >> UInt8((position + bit) % 8) & 1) << bit
-            }
-            return value
+            let place = position / 8
+            guard place < bytes.byteCount else { return 0 }
+            let pair =
+                place + 1 < bytes.byteCount
+                ? Int(bytes.littleEndian(at: place, as: UInt16.self))
+                : Int(bytes.littleEndian(at: place, as: UInt8.self))
+            return pair >> (position % 8) & (1 << count - 1)
         }
         let tableBits = peek(4) + 5
         position = 4

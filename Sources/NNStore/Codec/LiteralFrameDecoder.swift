@@ -29,9 +29,13 @@ import CCodec
     /// not, what is in `destination` means nothing.
     func decode(_ frame: RawSpan, into destination: inout MutableRawSpan) -> Bool {
         guard begin(frame, contentSize: destination.byteCount) else { return false }
+        var nothing = PlaneJoining()
         while !isFinished {
             let rest = filled..<destination.byteCount
-            guard destination.withBytes(in: rest, { decodeBlock(of: frame, into: &$0) }) != nil else { return false }
+            guard destination.withBytes(in: rest, { decodeBlock(of: frame, into: &$0, besides: &nothing) }) != nil
+            else {
+                return false
+            }
         }
         return true
     }
@@ -59,9 +63,12 @@ import CCodec
     /// is left of its content or for a largest block, and returns how many bytes it has; `nil` if it is not a block of
     /// literals, or anything else is not as it should be.
     ///
-    /// - Parameter ahead: what is wanted next: on the way it is brought into the processor's cache.
+    /// - Parameters:
+    ///   - ahead: what is wanted next: on the way it is brought into the processor's cache.
+    ///   - joining: what is gone on with on the way.
     func decodeBlock(
-        of frame: RawSpan, into destination: inout MutableRawSpan, ahead: RawSpan = RawSpan()
+        of frame: RawSpan, into destination: inout MutableRawSpan, ahead: RawSpan = RawSpan(),
+        besides joining: inout PlaneJoining
     ) -> Int? {
         // Block headers: RFC 8878 section 3.1.1.2.
         guard !isFinished, position <= frame.byteCount - 3 else { return nil }
@@ -88,9 +95,10 @@ import CCodec
         case 2:
             guard size < LiteralFrameEncoder.largestBlock, size <= frame.byteCount - start else { return nil }
             let block = frame.extracting(start..<start + size)
-            guard let decoded = destination.withBytes(in: 0..<room, { decodeLiterals(block, into: &$0, ahead) }) else {
-                return nil
-            }
+            guard
+                let decoded = destination.withBytes(
+                    in: 0..<room, { decodeLiterals(block, into: &$0, ahead, &joining) })
+            else { return nil }
             position = start + size
             count = decoded
         default:
@@ -119,7 +127,7 @@ import CCodec
     /// Decodes a compressed block without sequences, whose literals are four streams of Huffman codes, and returns how
     /// many bytes it has; `nil` if it is anything else.
     private func decodeLiterals(
-        _ block: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan
+        _ block: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan, _ joining: inout PlaneJoining
     ) -> Int? {
         // Literals section header: RFC 8878 section 3.1.1.3.1.1.
         guard block.byteCount >= 8 else { return nil }
@@ -153,12 +161,12 @@ import CCodec
         default:
             return nil
         }
-        return destination.withBytes(in: 0..<count) { decodeStreams(streams, into: &$0, ahead) } ? count : nil
+        return destination.withBytes(in: 0..<count) { decodeStreams(streams, into: &$0, ahead, &joining) } ? count : nil
     }
 
     /// Decodes four streams (RFC 8878 section 4.2.2) to just `destination`'s size. Returns whether they are valid.
     private func decodeStreams(
-        _ bytes: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan
+        _ bytes: RawSpan, into destination: inout MutableRawSpan, _ ahead: RawSpan, _ joining: inout PlaneJoining
     ) -> Bool {
         let tableSize = 6
         guard bytes.byteCount > tableSize else { return false }
@@ -189,9 +197,11 @@ import CCodec
                 }
                 unsafe ahead.withUnsafeBytes { ahead in
                     let next = unsafe ahead.baseAddress?.assumingMemoryBound(to: UInt8.self)
-                    unsafe nnstore_huffman_decode(
-                        entries + (1 << LiteralFrameDecoder.windowBits), &streams, next,
-                        next.map { unsafe $0 + ahead.count })
+                    unsafe joining.withLines { lines in
+                        unsafe nnstore_huffman_decode(
+                            entries + (1 << LiteralFrameDecoder.windowBits), &streams, next,
+                            next.map { unsafe $0 + ahead.count }, lines)
+                    }
                 }
                 return unsafe streams.allSatisfy { unsafe finish($0) }
             }

@@ -57,9 +57,11 @@ struct PlaneTransform: Sendable, Hashable {
     ///   - encoded, decoded: where planes lie that were stored, and those that were decoded.
     ///   - places: where each plane begins, the most significant one first.
     ///   - isReadLater: whether elements go past the processor's caches (``ChunkDecoder/decode(_:into:isZeroed:isReadLater:)``).
+    ///   - meanwhile: other work, to which elements may be joined while it waits for the processor; it leaves the planes and
+    ///     `destination` alone.
     func join(
         encoded: RawSpan, decoded: RawSpan, at places: [Place], into destination: inout MutableRawSpan,
-        isReadLater: Bool = false
+        isReadLater: Bool = false, meanwhile: (inout PlaneJoining) -> Void = { _ in }
     ) {
         let count = destination.byteCount / width
         precondition(
@@ -67,7 +69,8 @@ struct PlaneTransform: Sendable, Hashable {
                 && places.allSatisfy {
                     $0.offset >= 0 && $0.offset <= ($0.isDecoded ? decoded : encoded).byteCount - count
                 })
-        if count == 0 { return }
+        var joining = PlaneJoining()
+        if count == 0 { return meanwhile(&joining) }
         unsafe encoded.withUnsafeBytes { encoded in
             unsafe decoded.withUnsafeBytes { decoded in
                 unsafe destination.withUnsafeMutableBytes { destination in
@@ -77,14 +80,29 @@ struct PlaneTransform: Sendable, Hashable {
                     }
                     let (width, rotation) = (Int32(width), Int32(rotation))
                     if isReadLater {
-                        unsafe nnstore_planes_join_past_caches(
-                            planes, destination.baseAddress, count, width, rotation)
+                        unsafe nnstore_planes_begin_joining(
+                            &joining.lines, planes, destination.baseAddress, count, width, rotation)
+                        meanwhile(&joining)
+                        unsafe nnstore_planes_finish_joining(&joining.lines)
                     } else {
                         unsafe nnstore_planes_join(planes, destination.baseAddress, count, width, rotation)
+                        meanwhile(&joining)
                     }
                 }
             }
         }
+    }
+}
+
+/// Planes that are being joined by ``PlaneTransform/join(encoded:decoded:at:into:isReadLater:meanwhile:)``, or none.
+///
+/// Sound: it can't be copied, and who made it takes it back before what it points to goes away.
+@safe struct PlaneJoining: ~Copyable {
+    fileprivate(set) var lines = unsafe nnstore_planes_joining()
+
+    /// Calls `body` with what goes on with the joining (nnstore_huffman_decode).
+    mutating func withLines(_ body: (UnsafeMutablePointer<nnstore_planes_joining>) -> Void) {
+        unsafe withUnsafeMutablePointer(to: &lines) { unsafe body($0) }
     }
 }
 

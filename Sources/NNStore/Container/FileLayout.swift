@@ -10,8 +10,6 @@ enum FileLayout {
     static let pageContent = 4088
     /// The size of the mark that ends the file.
     static let endMarkSize = 25
-    /// The most bytes that a chunk may take: coding and format overhead never make it longer than its logical bytes.
-    static let maximumEncodedSize = chunkSize
 
     /// The newest version, which this library writes unless it is asked for an older one.
     static let version = FormatVersion(2, 1)
