@@ -23,18 +23,39 @@ struct ChunkDecoderTests {
             codings.append("constant")
         }
 
-        /// As a frame of literals with blocks of so many bytes; the bytes are skewed, so that it is shorter.
-        mutating func addLiterals(_ count: Int, blockSize: Int, _ generator: inout SeededGenerator) throws {
+        /// As a frame of literals with blocks of such sizes, the last of them again and again; the bytes are skewed, so that
+        /// it is shorter.
+        mutating func addLiterals(_ count: Int, blockSizes: [Int], _ generator: inout SeededGenerator) throws {
             let bytes = generator.bytes(count).map { UInt8(100 + $0.trailingZeroBitCount) }
-            var frame = [UInt8](repeating: 0, count: count + 64)
+            let header = ZstdFormat.frameHeader(contentSize: count)
+            var frame = header
+            var start = 0
+            var number = 0
+            while start < count {
+                let size = min(count - start, blockSizes[min(number, blockSizes.count - 1)])
+                number += 1
+                let isLast = start + size == count
+                frame += try block(Array(bytes[start..<start + size]), isLast: isLast)
+                start += size
+            }
+            if frame.count >= count { return addStored(bytes) }
+            add(bytes, frame, .zstd, "blocks of \(blockSizes)")
+        }
+
+        /// A block with a code of its own, taken from a frame that has no other; or one of plain bytes.
+        private func block(_ bytes: [UInt8], isLast: Bool) throws -> [UInt8] {
+            var frame = [UInt8](repeating: 0, count: bytes.count + 64)
             var encoder = LiteralFrameEncoder(countsAll: true)
             let size = try frame.withMutableRawSpan { (frame: inout MutableRawSpan) throws(StoreError) in
                 try bytes.withRawSpan { (bytes: RawSpan) throws(StoreError) in
-                    try encoder.encode(bytes, into: &frame, shorterThan: count, blockSize: blockSize)
+                    try encoder.encode(bytes, into: &frame, shorterThan: bytes.byteCount)
                 }
             }
-            guard let size else { return addStored(bytes) }
-            add(bytes, Array(frame[..<size]), .zstd, "blocks of \(blockSize)")
+            guard let size else { return ZstdFormat.blockHeader(.raw, size: bytes.count, isLast: isLast) + bytes }
+            var block = Array(frame[ZstdFormat.frameHeader(contentSize: bytes.count).count..<size])
+            // The lowest bit says that no block follows.
+            if !isLast { block[0] &= 0xfe }
+            return block
         }
 
         private mutating func add(
@@ -90,9 +111,11 @@ struct ChunkDecoderTests {
                 } else if generator.chance(8) {
                     planes.addConstant(generator.bytes(1)[0], count)
                 } else {
-                    let blockSize = [128 << 10, 128 << 10, 32 << 10, 100_000, 70_001, 5000]
-                        .randomElement(using: &generator)!
-                    try planes.addLiterals(count, blockSize: blockSize, &generator)
+                    let largest = LiteralFrameEncoder.largestBlock
+                    let regular = [Int](repeating: largest, count: Int.random(in: 0...3, using: &generator))
+                    let others = [largest, 32 << 10, 100_000, 70_001, 5000]
+                    let blockSizes = regular + (0..<2).map { _ in others.randomElement(using: &generator)! }
+                    try planes.addLiterals(count, blockSizes: blockSizes, &generator)
                 }
             }
             let row = planes.row(transform)
