@@ -17,7 +17,7 @@ help:
 	@echo "make demo              import, list, verify, show and export a real model (MODEL=path for another one)"
 	@echo "make test              all tests, and a short soak under the sanitizers"
 	@echo "make test-torch        compare PyTorch files with what PyTorch reads, which is installed for it (about a gigabyte)"
-	@echo "make test-asan         all tests under AddressSanitizer, with leaks, and traps for undefined behaviour in C (20 minutes)"
+	@echo "make test-asan         all tests under AddressSanitizer, with leaks, and traps for undefined behaviour in C (half an hour)"
 	@echo "make test-tsan         all tests under ThreadSanitizer, which must first see a planted race"
 	@echo "make test-exhaustive   every cut and every flipped bit of small containers, in release"
 	@echo "make fuzz              fuzz the readers, codecs and commands (SECONDS=60 each)"
