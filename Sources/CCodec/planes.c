@@ -2,6 +2,21 @@
 
 #include "planes_lines.h"
 
+#define SPLIT(bits)                                                                                                    \
+    INLINE void split##bits(const uint8_t *restrict elements, uint8_t *restrict planes, size_t count, int rotation) {  \
+        for (size_t index = 0; index < count; index++) {                                                               \
+            uint##bits##_t element;                                                                                    \
+            memcpy(&element, elements + index * sizeof element, sizeof element);                                       \
+            element = rotated##bits(element, rotation);                                                                \
+            for (size_t plane = 0; plane < sizeof element; plane++)                                                    \
+                planes[plane * count + index] = (uint8_t)(element >> (bits - 8 - 8 * plane));                          \
+        }                                                                                                              \
+    }
+
+SPLIT(16)
+SPLIT(32)
+SPLIT(64)
+
 INLINE void split(const uint8_t *elements, uint8_t *planes, size_t count, int width, int rotation) {
     switch (width) {
         case 2: return rotation == 0 ? split16(elements, planes, count, 0) : split16(elements, planes, count, 1);

@@ -5,8 +5,8 @@
 #include <stdint.h>
 #include <string.h>
 
-// Splitting and joining planes, for planes.c, and for huffman.c, which joins planes beside its own work. One loop for each
-// width: `width` and `rotation` are constants where these are called. Elements may lie at any address.
+// Joining planes, for planes.c, and for huffman.c, which joins them beside its own work. One loop for each width: `width` and
+// `rotation` are constants where these are called. Elements may lie at any address.
 
 #define INLINE static inline __attribute__((always_inline))
 
@@ -17,15 +17,6 @@ typedef uint8_t piece __attribute__((vector_size(piece_size), may_alias));
 #define ELEMENT(bits)                                                                                                  \
     INLINE uint##bits##_t rotated##bits(uint##bits##_t value, int rotation) {                                          \
         return rotation == 0 ? value : (uint##bits##_t)(value << rotation | value >> (bits - rotation));               \
-    }                                                                                                                  \
-    INLINE void split##bits(const uint8_t *restrict elements, uint8_t *restrict planes, size_t count, int rotation) {  \
-        for (size_t index = 0; index < count; index++) {                                                               \
-            uint##bits##_t element;                                                                                    \
-            memcpy(&element, elements + index * sizeof element, sizeof element);                                       \
-            element = rotated##bits(element, rotation);                                                                \
-            for (size_t plane = 0; plane < sizeof element; plane++)                                                    \
-                planes[plane * count + index] = (uint8_t)(element >> (bits - 8 - 8 * plane));                          \
-        }                                                                                                              \
     }                                                                                                                  \
     INLINE void join##bits(const uint8_t *const *planes, uint8_t *restrict elements, size_t count, int rotation) {     \
         const uint8_t *from[sizeof(uint##bits##_t)];                                                                   \
@@ -38,7 +29,7 @@ typedef uint8_t piece __attribute__((vector_size(piece_size), may_alias));
             memcpy(elements + index * sizeof element, &element, sizeof element);                                       \
         }                                                                                                              \
     }                                                                                                                  \
-    /* As join, one line of elements from `index` on; the first of `elements` begins a line. */                         \
+    /* As join, one line of elements from `index` on; the first of `elements` begins a line. */                        \
     INLINE void join_line##bits(                                                                                       \
         const uint8_t *const *planes, uint8_t *restrict elements, size_t index, int rotation) {                        \
         const uint8_t *from[sizeof(uint##bits##_t)];                                                                   \
